@@ -1,0 +1,1 @@
+"""Types, checks, named random keys, numerics and the resolver. Imports nothing of ours."""

@@ -1,0 +1,190 @@
+"""The contracts every room shares: Model, Bottleneck, Objective, Program and what they pass on.
+
+Each is a NamedTuple of pure functions. A factory builds it from keyword hyperparameters,
+which may be Python numbers or traced scalars: the factory is called inside the traced
+function, so one compiled program serves every value (and, under `vmap`, all at once).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+Array = jax.Array
+Tree = Any  # a pytree of arrays
+Scalar = float | Array  # a hyperparameter: a Python number or a traced scalar
+Batch = Mapping[str, Array]  # "x" [n, ...], "y" [n] int labels, "mask" [n] bool (True = counts)
+MetricState = dict[str, tuple[Array, Array]]  # name -> (sum, count)
+
+
+class Model(NamedTuple):
+  """An encoder or decoder.
+
+  Attributes:
+    init: `init(key, x) -> (params, state)`; x [n, ...] gives the shapes.
+    apply: `apply(params, state, x, *, key, train) -> (out [n, d], state)`.
+  """
+
+  init: Callable[..., tuple[Tree, Tree]]
+  apply: Callable[..., tuple[Array, Tree]]
+
+
+class Code(NamedTuple):
+  """What a bottleneck lets through, and what it costs.
+
+  Attributes:
+    value: [n, d] the code passed on to the decoder.
+    rate: [n] nats per example, an upper bound on I(X;Z) in expectation; None when the
+      channel is not restricted (a deterministic real-valued code has no finite rate).
+    bits: [n] exact number of stored bits where the code is discrete, else None.
+    aux: what objectives may need beside it; a Gaussian gives "mean" and "log_scale" [n, d].
+  """
+
+  value: Array
+  rate: Array | None
+  bits: Array | None
+  aux: Mapping[str, Array]
+
+
+class Bottleneck(NamedTuple):
+  """A restricted channel.
+
+  Attributes:
+    features: the width the encoder's output must have.
+    init: `init(key) -> (params, state)`.
+    apply: `apply(params, state, features [n, features], *, key, train) -> (Code, state)`.
+  """
+
+  features: int
+  init: Callable[..., tuple[Tree, Tree]]
+  apply: Callable[..., tuple[Code, Tree]]
+
+
+class Outputs(NamedTuple):
+  """What an objective sees of the model.
+
+  Attributes:
+    code: the bottleneck's `Code`.
+    prediction: [n, c] the decoder's output (logits for classification).
+  """
+
+  code: Code
+  prediction: Array
+
+
+class Term(NamedTuple):
+  """One summand of a loss.
+
+  Attributes:
+    value: [n] nats per example (the frame masks and averages), or a scalar in nats.
+    weight: multiplies the average; may be traced.
+    minimax: the objective's own parameters (a critic) maximise this term while every other
+      parameter minimises it.
+  """
+
+  value: Array
+  weight: Scalar = 1.0
+  minimax: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+  """What `Objective.loss` returns.
+
+  Attributes:
+    losses: name (with its unit) -> `Term`; the loss is the sum of weight times average.
+    state: the objective's new state.
+    metrics: name (with its unit) -> [n] or scalar values that are reported, not minimised.
+  """
+
+  losses: Mapping[str, Term]
+  state: Tree
+  metrics: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+
+
+class ObjectiveSpec(NamedTuple):
+  """What an objective may know of the data and the model before training.
+
+  Attributes:
+    label_probs: [c] empirical label distribution of the training split.
+    code_dim: width of the code.
+  """
+
+  label_probs: Array
+  code_dim: int
+
+
+class Objective(NamedTuple):
+  """What is minimised.
+
+  Attributes:
+    init: `init(key, spec: ObjectiveSpec) -> (params, state)`.
+    loss: `loss(params, state, outputs, batch, key, step) -> Terms`.
+  """
+
+  init: Callable[..., tuple[Tree, Tree]]
+  loss: Callable[..., Terms]
+
+
+class Program(NamedTuple):
+  """A training procedure as pure functions, before any mesh, jit or file.
+
+  Attributes:
+    init: `init(hyper) -> TrainState`.
+    step: `step(state, batch, hyper) -> (state, {term: scalar} of this step)`.
+    evaluate: `evaluate(state, batch, hyper) -> MetricState` for a masked batch.
+    predict: `predict(state, batch, hyper) -> {name: [n, ...]}` for records and pictures.
+  """
+
+  init: Callable[..., Any]
+  step: Callable[..., Any]
+  evaluate: Callable[..., MetricState]
+  predict: Callable[..., dict[str, Array]]
+
+
+class TrainState(NamedTuple):
+  """Everything a run needs to continue bit for bit; all of it is checkpointed.
+
+  Attributes:
+    step: int32 scalar, the number of updates done.
+    params: {"encoder", "bottleneck", "decoder", "objective"} -> parameters.
+    states: the same names -> moving statistics.
+    opt_state: the optimiser's.
+    ema: exponential moving average of `params`, or () when off.
+    acc: (sum, count) of the training metrics since the last log line.
+    bad_step: int32 scalar, the step whose loss was not finite, or -1. The update of that
+      step is not applied, so the state is the one that produced the bad loss.
+    bad_terms: name -> the terms of the last step, looked at when bad_step >= 0.
+  """
+
+  step: Array
+  params: Tree
+  states: Tree
+  opt_state: Tree
+  ema: Tree
+  acc: Tree
+  bad_step: Array
+  bad_terms: Tree
+
+
+class Case(NamedTuple):
+  """A tiny input with a known answer, kept beside the method it holds to account.
+
+  Attributes:
+    name: what is shown.
+    hyper: keyword hyperparameters for the factory.
+    inputs: builds the inputs of the room's function (see tests/test_conformance.py).
+    expected: name -> value expected of the result.
+    source: where the value comes from: a closed form, a limit, an independent computation.
+    rtol: relative tolerance; the absolute one is 1e-6 times it.
+  """
+
+  name: str
+  hyper: Mapping[str, Any]
+  inputs: Callable[[], Mapping[str, Any]]
+  expected: Mapping[str, Any]
+  source: str
+  rtol: float = 1e-5
