@@ -134,9 +134,10 @@ class Program(NamedTuple):
 
   Attributes:
     init: `init(hyper) -> TrainState`.
-    step: `step(state, batch, hyper) -> (state, {term: scalar} of this step)`.
-    evaluate: `evaluate(state, batch, hyper) -> MetricState` for a masked batch.
-    predict: `predict(state, batch, hyper) -> {name: [n, ...]}` for records and pictures.
+    step: `step(state, batch, hyper) -> TrainState`, one update.
+    evaluate: `evaluate(state, batch, number, hyper) -> MetricState` for a masked batch; the
+      number of the batch in its split makes its noise.
+    predict: `predict(state, batch, number, hyper) -> {name: [n, ...]}` for records and pictures.
   """
 
   init: Callable[..., Any]
@@ -188,3 +189,23 @@ class Case(NamedTuple):
   expected: Mapping[str, Any]
   source: str
   rtol: float = 1e-5
+
+
+class DataSpec(NamedTuple):
+  """What a program knows of its data, before any array exists.
+
+  Attributes:
+    x_shape: shape of one input.
+    x_dtype: dtype of the stored inputs; uint8 is scaled to `config.data.value_range`.
+    num_classes: labels are 0..num_classes-1.
+    label_probs: numpy [c], label distribution of the training split.
+    steps_per_epoch: whole batches in the training split.
+    total_steps: length of the run.
+  """
+
+  x_shape: tuple[int, ...]
+  x_dtype: Any
+  num_classes: int
+  label_probs: Any
+  steps_per_epoch: int
+  total_steps: int

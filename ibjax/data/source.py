@@ -19,6 +19,9 @@ from ibjax.core.errors import ConfigError, DataError, unknown
 
 Arrays = dict[str, np.ndarray]
 
+_CHECK_VALUES = 1 << 22  # values of x looked at together
+_MOST_CLASSES = 1_000_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -91,7 +94,8 @@ def load(spec: str, data_dir: str | os.PathLike | None = None) -> Source:
   """
   name, _, argument = spec.partition(":")
   if name not in source_names():
-    raise ConfigError(unknown("data source", name, source_names(), "See `ibjax data list`."))
+    hint = "A set of TFDS is named tfds:NAME:VERSION. See `ibjax data list`."
+    raise ConfigError(unknown("data source", name, source_names(), hint))
   module = importlib.import_module(f"ibjax.data.sources.{name}")
   directory = default_data_dir() if data_dir is None else pathlib.Path(data_dir)
   return module.load(argument, directory)
@@ -105,7 +109,9 @@ def from_arrays(
   num_classes: int | None = None,
   class_names: tuple[str, ...] = (),
 ) -> Source:
-  """Makes a source of arrays in memory, after checking every value of them.
+  """Makes a source of arrays in memory or memory-mapped, after checking every value of them.
+
+  A `np.memmap` stays on disk and is read row by row; any other array is held in memory.
 
   Args:
     name: as the config names it.
@@ -119,7 +125,7 @@ def from_arrays(
 
   Raises:
     DataError: a split is missing or empty, x and y differ in length, x has NaN or infinite
-      values or an unfit dtype, a label is not an integer in range.
+      values or an unfit dtype, the splits do not agree, a label is not an integer in range.
   """
   for required in ("train", "test"):
     if required not in splits:
@@ -128,31 +134,48 @@ def from_arrays(
       )
   checked: dict[str, tuple[np.ndarray, np.ndarray]] = {}
   for split, (x, y) in splits.items():
-    checked[split] = _check_split(f"{name}/{split}", np.asarray(x), np.asarray(y))
+    # asarray would hide that a memory-mapped array lives on disk.
+    mapped = x if isinstance(x, np.memmap) else np.asarray(x)
+    checked[split] = _check_split(f"{name}/{split}", mapped, np.asarray(y))
   train_x, train_y = checked["train"]
   classes = int(train_y.max()) + 1 if num_classes is None else num_classes
+  if classes > _MOST_CLASSES:
+    raise DataError(
+      f"{name}/train: label {classes - 1} would make {classes} classes, more than "
+      f"{_MOST_CLASSES}. Is y the class of each example, and not a value to regress on?"
+    )
   for split, (x, y) in checked.items():
     if x.shape[1:] != train_x.shape[1:]:
       raise DataError(
         f"{name}/{split}: one example has shape {list(x.shape[1:])}, "
         f"but in the training split it has shape {list(train_x.shape[1:])}."
       )
-    if y.min() < 0 or y.max() >= classes:
-      where = int(np.flatnonzero((y < 0) | (y >= classes))[0])
+    if (x.dtype == np.uint8) != (train_x.dtype == np.uint8):
       raise DataError(
-        f"{name}/{split}: label {int(y[where])} at row {where} is outside 0..{classes - 1}. "
-        "Labels must be integers from 0 to the number of classes less one."
+        f"{name}/{split}: x has dtype {x.dtype}, but in the training split it has "
+        f"{train_x.dtype}. uint8 is scaled by 1/255 and float is not: store both alike."
       )
+    check_labels(f"{name}/{split}", y, classes)
   return Source(
     name=name,
-    splits={split: _in_memory(x, y) for split, (x, y) in checked.items()},
+    splits={split: _split(x, y.astype(np.int32)) for split, (x, y) in checked.items()},
     x_shape=train_x.shape[1:],
-    x_dtype=train_x.dtype,
+    x_dtype=_fed_dtype(train_x),
     num_classes=classes,
     class_names=class_names or tuple(str(i) for i in range(classes)),
     fingerprint=fingerprint,
-    train_labels=train_y,
+    train_labels=train_y.astype(np.int32),
   )
+
+
+def check_labels(where: str, y: np.ndarray, num_classes: int) -> None:
+  """Raises DataError, naming the first row, unless the labels y [n] are 0..num_classes-1."""
+  if y.min() < 0 or y.max() >= num_classes:
+    row = int(np.flatnonzero((y < 0) | (y >= num_classes))[0])
+    raise DataError(
+      f"{where}: label {int(y[row])} at row {row} is outside 0..{num_classes - 1}. "
+      "Labels must be integers from 0 to the number of classes less one."
+    )
 
 
 def _check_split(where: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -164,25 +187,46 @@ def _check_split(where: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, 
     )
   if len(x) == 0:
     raise DataError(f"{where}: the split is empty; there is nothing to train or test on.")
-  if not np.issubdtype(y.dtype, np.integer):
-    if not (np.issubdtype(y.dtype, np.floating) and np.isfinite(y).all() and (y % 1 == 0).all()):
-      raise DataError(f"{where}: y has dtype {y.dtype}, expected integer class labels.")
+  if not (np.issubdtype(y.dtype, np.integer) or _whole_numbers(y)):
+    raise DataError(f"{where}: y has dtype {y.dtype}, expected integer class labels.")
   if x.dtype != np.uint8:
     if not (np.issubdtype(x.dtype, np.floating) or np.issubdtype(x.dtype, np.integer)):
       raise DataError(f"{where}: x has dtype {x.dtype}, expected uint8 or float.")
-    finite = np.isfinite(x)
+    _check_finite(where, x)
+    if not isinstance(x, np.memmap):
+      x = x.astype(np.float32, copy=False)
+  return x, y
+
+
+def _whole_numbers(y: np.ndarray) -> bool:
+  return bool(np.issubdtype(y.dtype, np.floating) and np.isfinite(y).all() and (y % 1 == 0).all())
+
+
+def _check_finite(where: str, x: np.ndarray) -> None:
+  # In blocks, so that a set larger than memory can be checked where it lies.
+  rows = max(1, _CHECK_VALUES // max(1, int(np.prod(x.shape[1:]))))
+  bad, first = 0, 0
+  for start in range(0, len(x), rows):
+    with np.errstate(over="ignore"):  # a float64 too large for float32 is found just below
+      finite = np.isfinite(np.asarray(x[start : start + rows]).astype(np.float32))
     if not finite.all():
-      row = int(np.argwhere(~finite)[0][0])
-      raise DataError(
-        f"{where}: {int((~finite).sum())} values of x are NaN or infinite, the first in row "
-        f"{row}. Remove or impute them before training."
-      )
-    x = x.astype(np.float32)
-  return x, y.astype(np.int32)
+      first = first if bad else start + int(np.argwhere(~finite)[0][0])
+      bad += int((~finite).sum())
+  if bad:
+    raise DataError(
+      f"{where}: {bad} values of x are NaN or infinite (or too large for float32), the first "
+      f"in row {first}. Remove or impute them before training."
+    )
 
 
-def _in_memory(x: np.ndarray, y: np.ndarray) -> Split:
+def _fed_dtype(x: np.ndarray) -> np.dtype:
+  return np.dtype(np.uint8 if x.dtype == np.uint8 else np.float32)
+
+
+def _split(x: np.ndarray, y: np.ndarray) -> Split:
+  dtype = _fed_dtype(x)
+
   def read(indices: np.ndarray) -> Arrays:
-    return {"x": x[indices], "y": y[indices]}
+    return {"x": np.asarray(x[indices]).astype(dtype, copy=False), "y": y[indices]}
 
-  return Split(n=len(y), read=read, nbytes=x.nbytes + y.nbytes)
+  return Split(n=len(y), read=read, nbytes=x.size * dtype.itemsize + y.nbytes)

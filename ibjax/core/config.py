@@ -1,0 +1,146 @@
+"""The keys every config has, with their defaults and meaning.
+
+A file in `configs/` starts from `defaults()`, fills in the method and returns it. Tuples, not
+lists (a list cannot be overridden on the command line); `placeholder(type)`, not None.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import ml_collections
+from ml_collections.config_dict import placeholder
+
+from ibjax.core.errors import ConfigError, unknown
+
+VARIANTS = ("", "full", "smoke")
+
+
+def defaults() -> ml_collections.ConfigDict:
+  """Returns the config all recipes start from.
+
+  Returns:
+    A `ConfigDict` whose sections encoder, bottleneck, decoder, objective and optimizer name a
+    factory (`fn`) and its keywords; the rest is the frame's.
+
+  Example:
+    >>> from ibjax.core.config import defaults
+    >>> defaults().data.batch_size
+    200
+  """
+  c = ml_collections.ConfigDict()
+  c.seed = 0
+  c.program = "ibjax.programs.supervised:supervised"
+  c.batch_scope = "global"  # examples that a coupled objective sees together: the whole batch
+
+  c.data = ml_collections.ConfigDict()
+  c.data.source = "mnist"
+  c.data.batch_size = 200
+  c.data.validation = 0  # examples split off the training set; selection needs some
+  c.data.value_range = (-1.0, 1.0)  # uint8 inputs are scaled from 0..255 to this
+  c.data.placement = "auto"  # "resident" on the devices, "streamed", or by size ("auto")
+
+  c.encoder = ml_collections.ConfigDict(dict(fn="ibjax.models.mlp:mlp", hidden=(1024, 1024)))
+  c.encoder.dropout = placeholder(float)
+  c.bottleneck = ml_collections.ConfigDict(dict(fn="ibjax.bottlenecks.identity:identity", dim=10))
+  c.decoder = ml_collections.ConfigDict(dict(fn="ibjax.models.mlp:mlp", hidden=()))
+  c.objective = ml_collections.ConfigDict(
+    dict(fn="ibjax.objectives.supervised.cross_entropy:cross_entropy")
+  )
+
+  c.optimizer = ml_collections.ConfigDict(dict(fn="optax:adam", learning_rate=5e-4))
+  c.schedule = ml_collections.ConfigDict(dict(fn="ibjax.core.schedules:cosine", warmup="0 steps"))
+
+  c.train = ml_collections.ConfigDict()
+  c.train.duration = "10 epochs"
+  c.train.steps_per_dispatch = 50  # updates per call into the compiled program
+  c.train.samples = 1  # codes drawn per example and step
+  c.train.clip_norm = placeholder(float)  # clip gradients to this global norm
+  c.train.accumulate = 1  # microbatches per update
+  c.train.ema = placeholder(float)  # decay of the averaged weights used by evaluation
+  c.train.compute_dtype = "float32"  # or "bfloat16"; parameters stay float32
+  c.train.remat = False  # recompute activations in the backward pass
+  c.train.log_every = "0.5 epochs"
+
+  c.eval = ml_collections.ConfigDict()
+  c.eval.every = "1 epochs"
+  c.eval.batch_size = 1000
+  c.eval.samples = 12  # codes drawn per example; their probabilities are averaged
+
+  c.checkpoint = ml_collections.ConfigDict()
+  c.checkpoint.every = "1 epochs"
+  c.checkpoint.keep = 2
+  c.checkpoint.best = ""  # keep the best by this validation metric, e.g. "err_frac"
+
+  c.mesh = ml_collections.ConfigDict(dict(population=1, data=-1, model=1))  # -1: all the rest
+  c.sharding = ((".*", ()),)  # first match: regular expression on a parameter's path -> axes
+  return c
+
+
+def choose_variant(argument: str | None, known: tuple[str, ...] = VARIANTS) -> str:
+  """Checks the argument after the colon of `--config=FILE.py:ARGUMENT`.
+
+  Args:
+    argument: as given; None or "" is the default recipe.
+    known: the variants the file has.
+
+  Returns:
+    The variant, "" for the default.
+
+  Raises:
+    ConfigError: an unknown variant; names the nearest one.
+  """
+  argument = argument or ""
+  if argument not in known:
+    options = tuple(name for name in known if name)
+    raise ConfigError(unknown("config argument", argument, options, "Leave it out for the default."))
+  return argument
+
+
+def shrink(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """Shrinks a recipe to its smoke form: the same method in seconds, on scikit-learn's digits."""
+  c.data.source = "digits"
+  c.data.batch_size = 64
+  c.encoder.hidden = tuple(32 for _ in c.encoder.hidden)
+  c.train.duration = "2 epochs"
+  c.train.steps_per_dispatch = 10
+  c.eval.batch_size = 128
+  c.eval.samples = 2
+  return c
+
+
+def resolved(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """Returns the config as plain nested dictionaries of JSON values (tuples become lists)."""
+  return json.loads(json.dumps(config.to_dict()))
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+  """Returns a 12-digit hash of a resolved config, independent of key order."""
+  text = json.dumps(config, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+  """Yields ("section.key", value) for every leaf, in order."""
+  for key, value in config.items():
+    if isinstance(value, Mapping):
+      yield from flatten(value, f"{prefix}{key}.")
+    else:
+      yield f"{prefix}{key}", value
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+  """Describes how two resolved configs differ, one line per key; [] when they are equal."""
+  before, after = dict(flatten(old)), dict(flatten(new))
+  lines = []
+  for key in sorted(before.keys() | after.keys()):
+    if key not in before:
+      lines.append(f"{key}: (absent) -> {after[key]!r}")
+    elif key not in after:
+      lines.append(f"{key}: {before[key]!r} -> (absent)")
+    elif before[key] != after[key]:
+      lines.append(f"{key}: {before[key]!r} -> {after[key]!r}")
+  return lines

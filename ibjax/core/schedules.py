@@ -1,0 +1,151 @@
+"""Schedules: pure functions of progress that multiply a hyperparameter, traced or not.
+
+A schedule is `schedule(step, total) -> multiplier`: step and total may be traced, so one
+compiled step serves every length of run. Durations are counted in steps here; the config's
+"2 epochs" has become a number of steps before (see `ibjax.core.duration`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ibjax.core import checks
+from ibjax.core.types import Scalar
+
+Array = jax.Array
+Schedule = Callable[[Array, Scalar], Array]
+
+
+def _warm(step: Array, warmup_steps: Scalar) -> Array:
+  return jnp.minimum(1.0, (step + 1.0) / jnp.maximum(1.0, warmup_steps))
+
+
+def constant(warmup_steps: Scalar = 0) -> Schedule:
+  """Stays at 1, after a linear warm-up.
+
+  Formula: min(1, (step + 1) / warmup_steps).
+
+  Args:
+    warmup_steps: steps of linear warm-up.
+
+  Returns:
+    `schedule(step, total) -> float32 multiplier`.
+
+  Raises:
+    InputError: a negative duration.
+
+  Example:
+    >>> from ibjax.core.schedules import constant
+    >>> float(constant()(10, 100))
+    1.0
+
+  Source: standard practice.
+  """
+  checks.at_least("warmup_steps", warmup_steps, 0)
+  return lambda step, total: _warm(jnp.asarray(step, jnp.float32), warmup_steps)
+
+
+def cosine(warmup_steps: Scalar = 0, final: Scalar = 0.0) -> Schedule:
+  """Decays from 1 to `final` along half a cosine over the run, after a linear warm-up.
+
+  Formula: final + (1 - final) (1 + cos(pi t)) / 2, t = step / total.
+
+  Args:
+    warmup_steps: steps of linear warm-up, multiplied onto the cosine.
+    final: multiplier at the end of the run.
+
+  Returns:
+    `schedule(step, total) -> float32 multiplier`.
+
+  Raises:
+    InputError: a negative duration or final value.
+
+  Example:
+    >>> from ibjax.core.schedules import cosine
+    >>> round(float(cosine()(50, 100)), 6)
+    0.5
+
+  Source: Loshchilov and Hutter 2017 (SGDR), eq. 5 without restarts.
+  """
+  checks.at_least("warmup_steps", warmup_steps, 0)
+  checks.at_least("final", final, 0)
+
+  def schedule(step: Array, total: Scalar) -> Array:
+    step = jnp.asarray(step, jnp.float32)
+    t = jnp.clip(step / jnp.maximum(total, 1.0), 0.0, 1.0)
+    return _warm(step, warmup_steps) * (final + (1.0 - final) * 0.5 * (1.0 + jnp.cos(jnp.pi * t)))
+
+  return schedule
+
+
+def linear(warmup_steps: Scalar = 0, final: Scalar = 0.0) -> Schedule:
+  """Goes from 1 to `final` in a straight line over the run, after a linear warm-up.
+
+  Formula: 1 + (final - 1) step / total.
+
+  Args:
+    warmup_steps: steps of linear warm-up, multiplied onto the line.
+    final: multiplier at the end of the run.
+
+  Returns:
+    `schedule(step, total) -> float32 multiplier`.
+
+  Raises:
+    InputError: a negative duration or final value.
+
+  Example:
+    >>> from ibjax.core.schedules import linear
+    >>> float(linear(final=0.5)(100, 100))
+    0.5
+
+  Source: standard practice.
+  """
+  checks.at_least("warmup_steps", warmup_steps, 0)
+  checks.at_least("final", final, 0)
+
+  def schedule(step: Array, total: Scalar) -> Array:
+    step = jnp.asarray(step, jnp.float32)
+    t = jnp.clip(step / jnp.maximum(total, 1.0), 0.0, 1.0)
+    return _warm(step, warmup_steps) * (1.0 + (final - 1.0) * t)
+
+  return schedule
+
+
+def staircase(
+  decay: Scalar = 0.97, every_steps: Scalar = 1200, warmup_steps: Scalar = 0
+) -> Schedule:
+  """Multiplies by `decay` after every so many steps.
+
+  Formula: decay^floor(step / every_steps).
+
+  Args:
+    decay: factor per stair, in (0, 1].
+    every_steps: length of a stair in steps ("every='2 epochs'" in a config).
+    warmup_steps: steps of linear warm-up.
+
+  Returns:
+    `schedule(step, total) -> float32 multiplier`.
+
+  Raises:
+    InputError: a decay outside [0, 1] or a stair shorter than one step.
+
+  Example:
+    >>> from ibjax.core.schedules import staircase
+    >>> round(float(staircase(0.97, 1200)(2400, 0)), 4)
+    0.9409
+
+  Source: the schedule of Alemi et al. 2017's demonstration code.
+  """
+  checks.between("decay", decay, 0.0, 1.0)
+  checks.at_least("every_steps", every_steps, 1)
+  checks.at_least("warmup_steps", warmup_steps, 0)
+
+  def schedule(step: Array, total: Scalar) -> Array:
+    step = jnp.asarray(step, jnp.float32)
+    stairs = jnp.floor(step / every_steps)
+    return _warm(step, warmup_steps) * jnp.asarray(decay, jnp.float32) ** stairs
+
+  return schedule

@@ -1,0 +1,169 @@
+"""From sources to devices: resident arrays with tables of rows, or streamed batches."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from ibjax.core.errors import DataError
+from ibjax.data.order import batch_indices, eval_batches
+from ibjax.data.source import Arrays, Split
+
+Array = jax.Array
+
+RESIDENT_BYTES = 2**30  # "auto" keeps splits up to this size on the devices
+
+
+def to_float(x: Array, value_range: tuple[float, float]) -> Array:
+  """Scales integer inputs from 0..255 to `value_range`; floats pass as float32.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from ibjax.data.feed import to_float
+    >>> to_float(jnp.array([0, 255], jnp.uint8), (-1.0, 1.0)).tolist()
+    [-1.0, 1.0]
+  """
+  if not jnp.issubdtype(x.dtype, jnp.integer):
+    return x.astype(jnp.float32)
+  low, high = value_range
+  return x.astype(jnp.float32) * ((high - low) / 255.0) + low
+
+
+def place(value: np.ndarray, sharding: NamedSharding) -> Array:
+  """Puts a host array on the mesh; each process hands over only the rows of its own devices."""
+  return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+
+def read_all(split: Split) -> Arrays:
+  """Reads a whole split into host memory, in blocks, on two threads."""
+  blocks = np.array_split(np.arange(split.n), max(1, split.n // 4096))
+  with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    parts = list(pool.map(split.read, blocks))
+  return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def subset(split: Split, rows: np.ndarray) -> Split:
+  """The split restricted to some of its rows."""
+  nbytes = split.nbytes * len(rows) // max(1, split.n)
+  return Split(n=len(rows), read=lambda indices: split.read(rows[indices]), nbytes=nbytes)
+
+
+def is_resident(placement: str, nbytes: int) -> bool:
+  """Whether a split lives on the devices: as asked, or by its size."""
+  return placement == "resident" or (placement == "auto" and nbytes <= RESIDENT_BYTES)
+
+
+class ResidentFeed:
+  """Data on the devices; a dispatch gets a table of rows.
+
+  Attributes:
+    data: {"x": [n, ...], "y": [n]}, on every device of the mesh.
+  """
+
+  def __init__(self, split: Split, mesh: Any, *, seed: int, batch_size: int, depth: int):
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    self.data = {name: place(value, everywhere) for name, value in read_all(split).items()}
+    self._n, self._seed, self._batch, self._depth = split.n, seed, batch_size, depth
+    self._sharding = NamedSharding(mesh, PartitionSpec(None, "data"))
+
+  def tables(self, chunks: Iterator[tuple[int, int]]) -> Iterator[dict[str, Array]]:
+    """Yields, for each (first step, steps), the table {"rows": [depth, batch]}, zero-padded."""
+    for start, count in chunks:
+      rows = np.zeros((self._depth, self._batch), np.int32)
+      for i in range(count):
+        rows[i] = batch_indices(self._seed, start + i, self._n, self._batch)
+      yield {"rows": place(rows, self._sharding)}
+
+
+class StreamedFeed:
+  """Data on the host or on disk; a dispatch gets its batches, read ahead by grain's threads."""
+
+  def __init__(self, split: Split, mesh: Any, *, seed: int, batch_size: int, depth: int):
+    self.data: dict[str, Array] = {}
+    self._split, self._seed, self._batch, self._depth = split, seed, batch_size, depth
+    self._mesh = mesh
+
+  def tables(self, chunks: Iterator[tuple[int, int]]) -> Iterator[dict[str, Array]]:
+    """Yields, for each (first step, steps), {"x": [depth, batch, ...], "y": [depth, batch]}."""
+    dataset = grain.MapDataset.source(list(chunks)).map(self._table)
+    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
+    yield from dataset.to_iter_dataset(options)
+
+  def _table(self, chunk: tuple[int, int]) -> dict[str, Array]:
+    start, count = chunk
+    rows = np.zeros((self._depth, self._batch), np.int64)
+    for i in range(count):
+      rows[i] = batch_indices(self._seed, start + i, self._split.n, self._batch)
+    parts: dict[tuple[int | None, int | None], Arrays] = {}
+
+    def local(name: str, index: tuple[slice, ...]) -> np.ndarray:
+      """Reads the columns of the batch that live on one of this process's devices, once."""
+      part = (index[1].start, index[1].stop)
+      if part not in parts:
+        parts[part] = self._read(rows[:count, index[1]])
+      return parts[part][name]
+
+    sharding = NamedSharding(self._mesh, PartitionSpec(None, "data"))
+    return {
+      name: jax.make_array_from_callback(
+        (*rows.shape, *like.shape[1:]), sharding, functools.partial(local, name)
+      )
+      for name, like in self._split.read(rows[0, :1]).items()
+    }
+
+  def _read(self, rows: np.ndarray) -> Arrays:
+    arrays = {}
+    for name, value in self._split.read(rows.ravel()).items():
+      if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+        raise DataError(f"a batch read while training holds NaN or infinite values in '{name}'.")
+      padded = np.zeros((self._depth, rows.shape[1], *value.shape[1:]), value.dtype)
+      padded[: len(rows)] = value.reshape(*rows.shape, *value.shape[1:])
+      arrays[name] = padded
+    return arrays
+
+
+class EvalFeed:
+  """A split cut into equal batches, the last one padded and masked; kept on devices if small."""
+
+  def __init__(self, split: Split, mesh: Any, *, batch_size: int, resident: bool):
+    self._split, self._resident = split, resident
+    self._rows, self._mask = eval_batches(split.n, batch_size)
+    self._sharding = NamedSharding(mesh, PartitionSpec("data"))
+    self._kept: list[dict[str, Array]] = []
+
+  def __iter__(self) -> Iterator[dict[str, Array]]:
+    """Yields {"x": [b, ...], "y": [b], "mask": [b]}."""
+    if self._kept:
+      yield from self._kept
+      return
+    kept = []
+    for rows, mask in zip(self._rows, self._mask):
+      batch = {name: place(value, self._sharding) for name, value in self._split.read(rows).items()}
+      batch["mask"] = place(mask, self._sharding)
+      if self._resident:
+        kept.append(batch)
+      yield batch
+    self._kept = kept
+
+  def trim(self, number: int, values: np.ndarray) -> np.ndarray:
+    """Drops the padding of the values of one batch."""
+    return values[self._mask[number]]
+
+
+def batch_at(data: dict[str, Array], table: dict[str, Array], i: Array) -> dict[str, Array]:
+  """Returns batch i of a dispatch, inside the compiled program."""
+  if "rows" in table:
+    rows = table["rows"][i]
+    batch = {name: value[rows] for name, value in data.items()}
+  else:
+    batch = {name: value[i] for name, value in table.items()}
+  return {**batch, "mask": jnp.ones(batch["y"].shape, bool)}
+

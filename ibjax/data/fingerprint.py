@@ -1,0 +1,119 @@
+"""Hashes that say which values a run was trained on: of arrays in memory and of files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from ibjax.core.errors import DataError
+
+_BLOCK = 1 << 22
+
+
+def of_arrays(splits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
+  """Hashes every value of every split, with its dtype and shape.
+
+  Args:
+    splits: split name -> (x [n, ...], y [n]); their order does not matter.
+
+  Returns:
+    64 hex digits (sha256).
+
+  Example:
+    >>> of_arrays({"train": (np.zeros((1, 2)), np.zeros(1, int))})[:8]
+    '1ab30c6a'
+  """
+  digest = hashlib.sha256()
+  for name in sorted(splits):
+    for array in splits[name]:
+      # The header keeps [2, 3] and [3, 2], or int32 and float32, of the same bytes apart.
+      digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+      digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+  return digest.hexdigest()
+
+
+def of_file(path: str | os.PathLike) -> str:
+  """Hashes a file's bytes, a block at a time.
+
+  Args:
+    path: a file of any size.
+
+  Returns:
+    64 hex digits (sha256).
+  """
+  digest = hashlib.sha256()
+  with open(path, "rb") as file:
+    while block := file.read(_BLOCK):
+      digest.update(block)
+  return digest.hexdigest()
+
+
+def combine(parts: Mapping[str, str]) -> str:
+  """Makes one hash of named hashes or texts; their order does not matter."""
+  return hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest()
+
+
+def of_recorded_files(paths: Iterable[pathlib.Path], record: pathlib.Path) -> dict[str, str]:
+  """Hashes files once, and says when one is no longer what was hashed first.
+
+  The hashes are kept in `record` beside the size and time of each file, so that a large set
+  is read through once and not at every start. Where `record` cannot be written, the files
+  are hashed each time.
+
+  Args:
+    paths: the files, all in one folder.
+    record: a json file; made when missing.
+
+  Returns:
+    File name -> 64 hex digits (sha256).
+
+  Raises:
+    DataError: a file differs from the one recorded.
+  """
+  try:
+    known = json.loads(record.read_text())
+  except (OSError, ValueError):
+    known = {}
+  now = {}
+  for path in sorted(paths):
+    stat = path.stat()
+    size, time, digest = known.get(path.name, (None, None, None))
+    if (size, time) != (stat.st_size, stat.st_mtime_ns):
+      found = of_file(path)
+      if digest is not None and digest != found:
+        raise DataError(
+          f"{path} has {stat.st_size} bytes with sha256 {found}, but {record.name} beside it "
+          f"recorded {size} bytes with sha256 {digest}: the file was damaged or replaced. "
+          f"Delete the folder {path.parent} and prepare the set again."
+        )
+      digest = found
+    now[path.name] = (stat.st_size, stat.st_mtime_ns, digest)
+  if {name: tuple(entry) for name, entry in known.items()} != now:
+    write_atomically(record, json.dumps(now, indent=1).encode())
+  return {name: entry[2] for name, entry in now.items()}
+
+
+def write_atomically(path: pathlib.Path, content: bytes) -> bool:
+  """Writes a cache file whole or not at all; returns False where the folder is read-only."""
+  # Two processes may write at once: each has its own file, and the last rename wins.
+  partial = path.with_name(f".{path.name}.{os.getpid()}")
+  try:
+    partial.write_bytes(content)
+    partial.replace(path)
+  except OSError:
+    partial.unlink(missing_ok=True)
+    return False
+  return True
+
+
+def write_array_atomically(path: pathlib.Path, array: np.ndarray) -> bool:
+  """Writes a cached array as .npy, whole or not at all; False where the folder is read-only."""
+  buffer = io.BytesIO()
+  np.save(buffer, array, allow_pickle=False)
+  return write_atomically(path, buffer.getvalue())

@@ -1,0 +1,52 @@
+"""The one binary: `ibjax VERB [flags]`, the same as `python -m ibjax.main VERB [flags]`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from ibjax.core.errors import IbjaxError, unknown
+
+# Verb -> what it does. Each is a module of ibjax.verbs with a function `run(argv) -> exit code`,
+# imported only when asked for.
+VERBS = {
+  "train": "train a config, or continue it: --config=FILE.py --workdir=FOLDER",
+  "eval": "evaluate a checkpoint of a run: --workdir=FOLDER",
+  "list": "list methods, configs and data sources",
+  "data": "list, prepare and describe data sets",
+}
+
+EXIT_ERROR = 2
+
+
+def usage() -> str:
+  """The text of `ibjax --help`."""
+  rows = "\n".join(f"  {verb:<6} {text}" for verb, text in VERBS.items())
+  return f"usage: ibjax VERB [flags]\n\n{rows}\n\n`ibjax VERB --help` shows a verb's flags."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs a verb.
+
+  Args:
+    argv: the arguments after the program's name; `sys.argv[1:]` when None.
+
+  Returns:
+    0 done, 2 bad input (explained on stderr), 75 stopped early with all saved.
+  """
+  arguments = list(sys.argv[1:] if argv is None else argv)
+  if not arguments or arguments[0] in ("-h", "--help", "help"):
+    print(usage())
+    return 0 if arguments else EXIT_ERROR
+  try:
+    if arguments[0] not in VERBS:
+      raise IbjaxError(unknown("verb", arguments[0], VERBS))
+    return importlib.import_module(f"ibjax.verbs.{arguments[0]}").run(arguments[1:])
+  except IbjaxError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return EXIT_ERROR
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,1 @@
+"""Per-example values in, (sum, count) states out."""

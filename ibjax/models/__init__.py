@@ -1,0 +1,1 @@
+"""Encoders and decoders: the only room that imports flax.linen."""

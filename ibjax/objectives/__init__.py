@@ -1,0 +1,1 @@
+"""What is minimised, one method a file, grouped in families."""

@@ -1,0 +1,1 @@
+"""Plain supervised losses: the baselines a bottleneck is compared with."""

@@ -1,0 +1,1 @@
+"""Variational bounds on information-bottleneck objectives."""

@@ -1,0 +1,97 @@
+"""Deep variational information bottleneck (VIB).
+
+Source: Alemi et al. 2017, "Deep variational information bottleneck" (arXiv:1612.00410).
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+
+from ibjax.core import checks
+from ibjax.core.errors import InputError
+from ibjax.core.types import Case, Code, Objective, Outputs, Scalar, Term, Terms
+from ibjax.objectives.distortion import cross_entropy_nats, label_information_bound
+
+
+def vib(beta: Scalar = 1e-3) -> Objective:
+  """Trades the label information of a stochastic code for the input information it pays.
+
+  Formula: min E[-log q(y|z)] + beta E[KL(p(z|x) || r(z))], an upper bound on
+  -I(Y;Z) + beta I(X;Z) up to the constant H(Y). Both terms in nats, the KL summed over the
+  dimensions of the code; beta multiplies I(X;Z).
+
+  Args:
+    beta: price of a nat of rate, >= 0; may be traced.
+
+  Returns:
+    An `Objective` with losses distortion_nats and rate_nats [n], and the bounds
+    I(X;Z) <= i_xz_upper_nats and I(Y;Z) >= i_yz_lower_nats (averages, nats).
+
+  Raises:
+    InputError: a negative beta, a code without a rate, logits or labels that do not fit.
+
+  Example:
+    >>> from ibjax.objectives.variational.vib import vib
+    >>> objective = vib(beta=1e-3)
+
+  Source: Alemi et al. 2017 (arXiv:1612.00410), eq. 17; bounds eqs. 12 and 14.
+  """
+  checks.at_least("beta", beta, 0.0)
+
+  def init(key, spec):
+    return {}, {"label_probs": spec.label_probs}
+
+  def loss(params, state, outputs, batch, key, step):
+    rate = outputs.code.rate
+    if rate is None:
+      raise InputError(
+        "vib needs a bottleneck that pays a rate; this one has none. Use "
+        "config.bottleneck.fn='ibjax.bottlenecks.gaussian:gaussian'."
+      )
+    distortion = cross_entropy_nats(outputs.prediction, batch["y"])
+    checks.shape("rate", rate, distortion.shape)
+    return Terms(
+      losses={"distortion_nats": Term(distortion), "rate_nats": Term(rate, beta)},
+      metrics={
+        "i_xz_upper_nats": rate,
+        "i_yz_lower_nats": label_information_bound(distortion, state["label_probs"]),
+      },
+      state=state,
+    )
+
+  return Objective(init, loss)
+
+
+def _inputs():
+  code = Code(value=jnp.zeros((1, 1)), rate=jnp.array([3.0]), bits=None, aux={})
+  return dict(
+    outputs=Outputs(code, jnp.zeros((1, 4))),
+    batch={"y": jnp.array([2])},
+    label_probs=jnp.full(4, 0.25),
+  )
+
+
+CASES = (
+  Case(
+    name="uninformative decoder",
+    hyper=dict(beta=0.1),
+    inputs=_inputs,
+    expected=dict(
+      distortion_nats=math.log(4),
+      rate_nats=3.0,
+      i_xz_upper_nats=3.0,
+      i_yz_lower_nats=0.0,
+      loss=math.log(4) + 0.3,
+    ),
+    source="closed form: uniform logits give log 4, and I(Y;Z) >= 0",
+  ),
+  Case(
+    name="beta = 0 is cross-entropy",
+    hyper=dict(beta=0.0),
+    inputs=_inputs,
+    expected=dict(loss=math.log(4)),
+    source="limit",
+  ),
+)

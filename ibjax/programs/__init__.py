@@ -1,0 +1,1 @@
+"""Training and measuring procedures as pure functions of (state, batch, hyperparameters)."""

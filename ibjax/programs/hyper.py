@@ -1,0 +1,70 @@
+"""Which numbers of a config are traced: every float of the method's sections, and the seed.
+
+They enter the compiled program as arguments, not constants. So a new beta does not compile
+anew, and a population of betas is the same program under `vmap`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ibjax.core import config as config_lib
+from ibjax.core.duration import to_steps
+from ibjax.core.types import DataSpec
+
+SECTIONS = ("encoder", "bottleneck", "decoder", "objective", "optimizer", "schedule", "train")
+
+
+def traced(config: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  """Returns the traced hyperparameters of a resolved config.
+
+  Args:
+    config: the resolved config (plain nested dictionaries).
+
+  Returns:
+    {"seed": int32 scalar, "objective.beta": float32 scalar, ...} for every float leaf of the
+    sections in `SECTIONS`. Integers and booleans shape the program and stay constants.
+
+  Example:
+    >>> from ibjax.programs.hyper import traced
+    >>> sorted(traced({"seed": 0, "objective": {"fn": "...", "beta": 1e-3}}))
+    ['objective.beta', 'seed']
+  """
+  values = {"seed": np.asarray(config["seed"], np.int32)}
+  for section in SECTIONS:
+    for path, value in config_lib.flatten(config.get(section, {}), f"{section}."):
+      if isinstance(value, float):
+        values[path] = np.asarray(value, np.float32)
+  return values
+
+
+def section(config: Mapping[str, Any], name: str, hyper: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns one section with its traced values put in, and lists turned back into tuples."""
+  values = {}
+  for key, value in config[name].items():
+    value = hyper.get(f"{name}.{key}", value)
+    values[key] = _tuples(value)
+  return values
+
+
+def _tuples(value: Any) -> Any:
+  return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def durations(values: dict[str, Any], config: Mapping[str, Any], spec: DataSpec) -> dict[str, Any]:
+  """Turns the durations of a section ("warmup": "2 epochs") into steps ("warmup_steps": 600)."""
+  result = {}
+  for key, value in values.items():
+    if key != "fn" and isinstance(value, str):
+      key, value = f"{key}_steps", float(steps(value, key, config, spec.steps_per_epoch))
+    result[key] = value
+  return result
+
+
+def steps(text: str, name: str, config: Mapping[str, Any], steps_per_epoch: int) -> int:
+  """Converts one duration of the config to steps."""
+  batch_size = config["data"]["batch_size"]
+  return to_steps(text, batch_size=batch_size, steps_per_epoch=steps_per_epoch, name=name)

@@ -1,0 +1,182 @@
+"""Supervised training through a bottleneck: encoder, channel, decoder, objective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ibjax.core import rng
+from ibjax.core.errors import ConfigError
+from ibjax.core.resolver import bind
+from ibjax.core.types import (
+  Batch,
+  Bottleneck,
+  DataSpec,
+  MetricState,
+  Model,
+  Objective,
+  ObjectiveSpec,
+  Outputs,
+  Program,
+  TrainState,
+)
+from ibjax.data.feed import to_float
+from ibjax.evaluators.classification import classification, mean_log_probs
+from ibjax.programs import hyper as hyper_lib
+from ibjax.programs.frame import combine
+from ibjax.programs.update import init_state, make_step
+
+Array = jax.Array
+
+
+def parts(
+  config: Mapping[str, Any], spec: DataSpec, hyper: Mapping[str, Any]
+) -> tuple[Model, Bottleneck, Model, Objective]:
+  """Builds encoder, bottleneck, decoder and objective from the config's sections.
+
+  The bottleneck decides how wide the encoder's output is, the data how wide the decoder's.
+  """
+  dtype = config["train"]["compute_dtype"]
+  bottleneck = bind(hyper_lib.section(config, "bottleneck", hyper))
+  encoder = hyper_lib.section(config, "encoder", hyper)
+  decoder = hyper_lib.section(config, "decoder", hyper)
+  for name, section in (("encoder", encoder), ("decoder", decoder)):
+    if "out" in section or "dtype" in section:
+      raise ConfigError(
+        f"config.{name} sets 'out' or 'dtype'; the width follows from the bottleneck and the "
+        "data, the type from config.train.compute_dtype. Remove them."
+      )
+  return (
+    bind(encoder, out=bottleneck.features, dtype=dtype),
+    bottleneck,
+    bind(decoder, out=spec.num_classes, dtype=dtype),
+    bind(hyper_lib.section(config, "objective", hyper)),
+  )
+
+
+def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
+  """Builds the supervised program of a resolved config.
+
+  Args:
+    config: the resolved config.
+    mesh: the device mesh (unused: the batch scope is global, and sharding is the trainer's).
+    spec: the data's description.
+
+  Returns:
+    A `Program` of pure functions.
+
+  Raises:
+    ConfigError: a factory's name, keyword, type or range is wrong.
+
+  Example:
+    >>> program = supervised(config, None, spec)  # doctest: +SKIP
+  """
+  del mesh
+  parts(config, spec, {})  # with Python numbers, so that ranges are checked before tracing
+
+  def forward(params, states, x, key, hyper, *, train, samples):
+    encoder, bottleneck, decoder, objective = parts(config, spec, hyper)
+    x = to_float(x, tuple(config["data"]["value_range"]))
+    states = dict(states)
+
+    def encode(params, state, x):
+      return encoder.apply(params, state, x, key=rng.stream(key, "encoder"), train=train)
+
+    def decode(params, state, z):
+      return decoder.apply(params, state, z, key=rng.stream(key, "decoder"), train=train)
+
+    if config["train"]["remat"]:
+      encode, decode = jax.checkpoint(encode), jax.checkpoint(decode)
+    features, states["encoder"] = encode(params["encoder"], states["encoder"], x)
+    # All samples of all examples are one longer batch: [samples * n, ...], sample-major.
+    features = jnp.tile(features, (samples, 1)) if samples > 1 else features
+    code, states["bottleneck"] = bottleneck.apply(
+      params["bottleneck"], states["bottleneck"], features, key=key, train=train
+    )
+    prediction, states["decoder"] = decode(params["decoder"], states["decoder"], code.value)
+    return objective, Outputs(code, prediction.astype(jnp.float32)), states
+
+  def run(params, states, batch: Batch, key, step, hyper, *, train, samples):
+    objective, outputs, states = forward(
+      params, states, batch["x"], key, hyper, train=train, samples=samples
+    )
+    tiled = {
+      "y": jnp.tile(batch["y"], samples), "mask": jnp.tile(batch["mask"], samples)
+    }
+    terms = objective.loss(
+      params["objective"], states["objective"], outputs, tiled, rng.stream(key, "objective"), step
+    )
+    losses, metrics = combine(terms, tiled["mask"])
+    logits = outputs.prediction.reshape(samples, -1, outputs.prediction.shape[-1])
+    states["objective"] = terms.state
+    return losses, metrics, states, outputs, logits
+
+  def loss(params, states, batch, key, step, hyper):
+    losses, metrics, states, _, logits = run(
+      params, states, batch, key, step, hyper, train=True, samples=config["train"]["samples"]
+    )
+    wrong = jnp.argmax(mean_log_probs(logits), axis=-1) != batch["y"]
+    metrics["err_frac"] = _mean(wrong, batch["mask"])
+    return losses, (states, metrics)
+
+  def init(hyper) -> TrainState:
+    encoder, bottleneck, decoder, objective = parts(config, spec, hyper)
+    key = rng.stream(rng.root_key(hyper["seed"]), "init")
+    x = jnp.zeros((config["data"]["batch_size"], *spec.x_shape), spec.x_dtype)
+    y = jnp.zeros(x.shape[0], jnp.int32)
+    params, states = {}, {}
+
+    def start(name, component, *inputs):
+      params[name], states[name] = component.init(rng.stream(key, name), *inputs)
+
+    start("encoder", encoder, to_float(x, tuple(config["data"]["value_range"])))
+    start("bottleneck", bottleneck)
+    features = jnp.zeros((x.shape[0], bottleneck.features))
+    code, _ = bottleneck.apply(
+      params["bottleneck"], states["bottleneck"], features, key=key, train=False
+    )
+    start("decoder", decoder, code.value)
+    label_probs = jnp.asarray(spec.label_probs, jnp.float32)
+    start("objective", objective, ObjectiveSpec(label_probs, code.value.shape[-1]))
+    batch = {"x": x, "y": y, "mask": jnp.ones(x.shape[0], bool)}
+    return init_state(params, states, loss, batch, config, spec, hyper)
+
+  def weights(state: TrainState):
+    return state.params if config["train"]["ema"] is None else state.ema
+
+  def evaluate(state: TrainState, batch: Batch, number: Array, hyper) -> MetricState:
+    key = rng.stream(rng.root_key(hyper["seed"]), "eval", number)
+    _, metrics, _, _, logits = run(
+      weights(state), state.states, batch, key, state.step, hyper,
+      train=False, samples=config["eval"]["samples"],
+    )
+    for name, values in classification(logits, batch["y"]).items():
+      metrics[name] = _mean(values, batch["mask"])
+    return metrics
+
+  def predict(state: TrainState, batch: Batch, number: Array, hyper) -> dict[str, Array]:
+    key = rng.stream(rng.root_key(hyper["seed"]), "eval", number)
+    samples = config["eval"]["samples"]
+    _, outputs, _ = forward(
+      weights(state), state.states, batch["x"], key, hyper, train=False, samples=samples
+    )
+    logits = outputs.prediction.reshape(samples, -1, outputs.prediction.shape[-1])
+    log_probs = mean_log_probs(logits)
+    values = {
+      "label": batch["y"],
+      "prediction": jnp.argmax(log_probs, axis=-1).astype(jnp.int32),
+      "confidence": jnp.exp(jnp.max(log_probs, axis=-1)),
+    }
+    n, code = batch["y"].shape[0], outputs.code
+    if code.value.shape[-1] == 2:
+      values["latent"] = code.aux.get("mean", code.value)[:n]
+    return values
+
+  return Program(init, make_step(loss, config, spec), evaluate, predict)
+
+
+def _mean(values: Array, mask: Array):
+  return jnp.sum(jnp.where(mask, values, 0.0), dtype=jnp.float32), jnp.sum(mask, dtype=jnp.float32)

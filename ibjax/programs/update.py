@@ -1,0 +1,174 @@
+"""One training update, shared by all programs: gradients, clipping, accumulation, averaging.
+
+The update of a step whose loss is not finite is not applied: the state stays the one that
+produced the bad loss, so it can be looked at and the run can be replayed from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ibjax.core import rng
+from ibjax.core.resolver import bind
+from ibjax.core.types import Batch, DataSpec, MetricState, TrainState, Tree
+from ibjax.metrics.mean import add
+from ibjax.programs import hyper as hyper_lib
+
+Array = jax.Array
+Hyper = Mapping[str, Array]
+# loss(params, states, batch, key, step, hyper) -> ((minimised, minimax | None), (states, metrics))
+LossFn = Callable[..., tuple[tuple[Array, Array | None], tuple[Tree, MetricState]]]
+
+
+def optimizer(config: Mapping[str, Any], spec: DataSpec, hyper: Hyper):
+  """Builds the optax transformation and its learning-rate schedule, from traced scalars."""
+  keywords = hyper_lib.section(config, "optimizer", hyper)
+  peak = keywords.pop("learning_rate")
+  schedule = bind(hyper_lib.durations(hyper_lib.section(config, "schedule", hyper), config, spec))
+
+  def learning_rate(count):
+    return peak * schedule(count, float(spec.total_steps))
+
+  chain = bind(keywords, learning_rate=learning_rate)
+  clip_norm = hyper_lib.section(config, "train", hyper)["clip_norm"]
+  if clip_norm is not None:
+    chain = optax.chain(optax.clip_by_global_norm(clip_norm), chain)
+  return chain, learning_rate
+
+
+def init_state(
+  params: Tree, states: Tree, loss: LossFn, batch: Batch, config: Mapping[str, Any],
+  spec: DataSpec, hyper: Hyper,
+) -> TrainState:
+  """Returns the state of a run at step 0.
+
+  Args:
+    params: initial parameters by component.
+    states: initial moving statistics by component.
+    loss: the program's loss function.
+    batch: a batch, for its shapes only.
+    config: the resolved config.
+    spec: the data's description.
+    hyper: traced hyperparameters.
+
+  Returns:
+    A `TrainState`.
+  """
+  chain, _ = optimizer(config, spec, hyper)
+  key = rng.root_key(hyper["seed"])
+  step = jnp.int32(0)
+  shapes = jax.eval_shape(lambda p: loss(p, states, batch, key, step, hyper)[1][1], params)
+  shapes["learning_rate"] = (step, step)
+  if config["train"]["clip_norm"] is not None:
+    shapes["grad_norm"] = (step, step)
+  return TrainState(
+    step=step,
+    params=params,
+    states=states,
+    opt_state=chain.init(params),
+    # A copy: the two trees are donated, and one buffer cannot be given away twice.
+    ema=jax.tree.map(jnp.copy, params) if config["train"]["ema"] is not None else (),
+    acc=jax.tree.map(lambda _: jnp.float32(0.0), shapes),
+    bad_step=jnp.int32(-1),
+    bad_terms={name: jnp.float32(0.0) for name in shapes},
+  )
+
+
+def make_step(loss: LossFn, config: Mapping[str, Any], spec: DataSpec):
+  """Returns `step(state, batch, hyper) -> state`, one update.
+
+  Args:
+    loss: the program's loss function.
+    config: the resolved config.
+    spec: the data's description.
+
+  Returns:
+    A pure function, safe under jit, vmap (over state and hyper) and any sharding.
+  """
+
+  def step(state: TrainState, batch: Batch, hyper: Hyper) -> TrainState:
+    grads, value, states, metrics = _gradients(loss, config, state, batch, hyper)
+    chain, learning_rate = optimizer(config, spec, hyper)
+    metrics["learning_rate"] = (learning_rate(state.step), jnp.float32(1.0))
+    if config["train"]["clip_norm"] is not None:
+      metrics["grad_norm"] = (optax.tree.norm(grads), jnp.float32(1.0))
+    terms = {name: total / jnp.maximum(count, 1.0) for name, (total, count) in metrics.items()}
+
+    def apply(operands):
+      grads, state = operands
+      updates, opt_state = chain.update(grads, state.opt_state, state.params)
+      params = optax.apply_updates(state.params, updates)
+      return state._replace(
+        step=state.step + 1,
+        params=params,
+        states=states,
+        opt_state=opt_state,
+        ema=_average(state, params, config, hyper),
+        acc=add(state.acc, metrics),
+      )
+
+    def skip(operands):
+      _, state = operands
+      return state._replace(bad_step=state.step, bad_terms=terms)
+
+    # A branch, not a select: selecting would read and write the whole state once more.
+    return jax.lax.cond(jnp.isfinite(value), apply, skip, (grads, state))
+
+  return step
+
+
+def _average(state: TrainState, params: Tree, config: Mapping[str, Any], hyper: Hyper) -> Tree:
+  decay = hyper_lib.section(config, "train", hyper)["ema"]
+  if decay is None:
+    return ()
+  # Early in training the window grows with the step, or the average would remember the random
+  # start: 0.999^3000 is still 5%.
+  count = state.step.astype(jnp.float32)
+  decay = jnp.minimum(decay, (1.0 + count) / (10.0 + count))
+  return jax.tree.map(lambda e, p: decay * e + (1.0 - decay) * p, state.ema, params)
+
+
+def _gradients(loss, config, state, batch, hyper):
+  """Returns (gradients, loss value, new states, metrics), over all microbatches."""
+  key = rng.root_key(hyper["seed"])
+  parts = config["train"]["accumulate"]
+
+  def one(states, part, key):
+    def pair(params):
+      (minimised, minimax), aux = loss(params, states, part, key, state.step, hyper)
+      return (minimised, minimax), aux
+
+    (minimised, minimax), pullback, (states, metrics) = jax.vjp(pair, state.params, has_aux=True)
+    unit = jnp.ones_like(minimised)
+    if minimax is None:
+      return pullback((unit, None))[0], minimised, states, metrics
+    grads = pullback((unit, unit))[0]
+    # The critic climbs what everything else descends.
+    grads["objective"] = pullback((unit, -unit))[0]["objective"]
+    return grads, minimised + minimax, states, metrics
+
+  if parts == 1:
+    return one(state.states, batch, rng.stream(key, "step", state.step))
+
+  def split(x):
+    # Rows a, a + parts, ...: each device's rows stay on it.
+    return jnp.swapaxes(x.reshape(x.shape[0] // parts, parts, *x.shape[1:]), 0, 1)
+
+  def body(carry, part):
+    grads, value, states, metrics = carry
+    number, rows = part
+    g, v, states, m = one(states, rows, rng.stream(key, "step", state.step, number))
+    return (jax.tree.map(jnp.add, grads, g), value + v, states, add(metrics, m)), None
+
+  parts_batch = jax.tree.map(split, dict(batch))
+  first = jax.tree.map(lambda x: x[0], parts_batch)
+  carry = one(state.states, first, rng.stream(key, "step", state.step, 0))
+  rest = jax.tree.map(lambda x: x[1:], parts_batch)
+  carry, _ = jax.lax.scan(body, carry, (jnp.arange(1, parts), rest))
+  grads, value, states, metrics = carry
+  return jax.tree.map(lambda g: g / parts, grads), value / parts, states, metrics

@@ -1,0 +1,240 @@
+"""The order of a run. At a step s that is due, always in this order:
+
+1. the training metrics since the last log line are written, and their sums reset;
+2. the validation split, then the test split, are evaluated and written;
+3. the lines are put on disk, and a checkpoint of step s is started.
+
+So a checkpoint of step s stands for all lines up to s. A run continued from it drops the lines
+after s and writes them again, the same: nothing else carries state from one step to the next.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+
+from ibjax.core.errors import DivergedError
+from ibjax.core.types import TrainState
+from ibjax.metrics.mean import finalize
+from ibjax.train.checkpoint import Checkpoints
+from ibjax.train.progress import Progress
+from ibjax.train.records import Records
+from ibjax.train.setup import Setup
+
+# sysexits.h EX_TEMPFAIL: stopped early, all is saved, the same command continues.
+EXIT_STOPPED = 75
+
+
+class Stopped(Exception):
+  """SIGTERM or Ctrl-C came; the state was saved."""
+
+
+@dataclasses.dataclass
+class StopSignal:
+  """Notices SIGTERM and the first Ctrl-C; the run stops at the end of the dispatch."""
+
+  name: str = ""
+
+  def __enter__(self) -> StopSignal:
+    self._previous: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+      for number in (signal.SIGTERM, signal.SIGINT):
+        self._previous[number] = signal.signal(number, self._notice)
+    return self
+
+  def _notice(self, number: int, frame: Any) -> None:
+    self.name = signal.Signals(number).name
+    if number == signal.SIGINT:  # a second Ctrl-C ends at once
+      signal.signal(signal.SIGINT, signal.default_int_handler)
+
+  def __exit__(self, *exc: object) -> None:
+    for number, handler in self._previous.items():
+      signal.signal(number, handler)
+
+  def seen(self) -> bool:
+    """Whether any process was told to stop; all processes get the same answer."""
+    if jax.process_count() == 1:
+      return bool(self.name)
+    return bool(np.any(multihost_utils.process_allgather(np.array(bool(self.name)))))
+
+
+def train(setup: Setup, workdir: pathlib.Path) -> tuple[TrainState, Records, dict[str, float]]:
+  """Trains to the end, from the newest checkpoint if there is one.
+
+  Args:
+    setup: the run.
+    workdir: its folder.
+
+  Returns:
+    (the state to report, records, {"train_s", "steps_per_s", "step"}).
+
+  Raises:
+    DivergedError: a loss was NaN or infinite; the state that made it is in "diverged/".
+    CheckpointError: a save or a restore failed.
+    Stopped: told to stop; the state was saved.
+  """
+  main = jax.process_index() == 0
+  total = setup.spec.total_steps
+  progress = Progress(total, 0, main)
+  config = setup.config["checkpoint"]
+  checkpoints = Checkpoints(
+    workdir / "checkpoints", keep=config["keep"], best=config["best"], report=progress.say
+  )
+  try:
+    restored = checkpoints.restore(setup.abstract, set_aside=True)
+    if restored is None:
+      start, state = 0, setup.runner.init(setup.hyper)
+    else:
+      start, state = restored
+      progress.say(f"continuing from the checkpoint of step {start}")
+    records = Records(workdir, step=start, active=main)
+    progress = Progress(total, start, main)
+    began = time.monotonic()
+    with StopSignal() as stop:
+      state = _steps(setup, state, start, checkpoints, records, progress, stop, workdir)
+    seconds = time.monotonic() - began
+    checkpoints.wait()
+    step = total
+    if config["best"] and (best := checkpoints.best_step()) is not None:
+      progress.say(f"reporting the checkpoint of step {best}, the best on validation data")
+      chosen = checkpoints.restore(setup.abstract, best)
+      assert chosen is not None  # best_step() came from the same folder
+      step, state = chosen
+      for split, values in evaluate_splits(setup, state).items():
+        records.last[split] = values
+    timing = {"step": step, "train_s": seconds}
+    if total > start:
+      timing["steps_per_s"] = (total - start) / seconds
+    return state, records, timing
+  finally:
+    checkpoints.close()
+
+
+def _steps(
+  setup: Setup, state: TrainState, start: int, checkpoints: Checkpoints, records: Records,
+  progress: Progress, stop: StopSignal, workdir: pathlib.Path,
+) -> TrainState:
+  total = setup.spec.total_steps
+  log_every, eval_every = setup.steps("train.log_every"), setup.steps("eval.every")
+  save_every = setup.steps("checkpoint.every")
+  reset = jax.jit(
+    lambda s: s._replace(acc=jax.tree.map(jnp.zeros_like, s.acc)),
+    donate_argnums=0,
+    out_shardings=jax.tree.map(lambda leaf: leaf.sharding, setup.abstract),
+  )
+  feed = setup.train_feed()
+  evals = {name: setup.eval_feed(name) for name in ("validation", "test") if name in setup.splits}
+  depth = setup.config["train"]["steps_per_dispatch"]
+  chunks = list(_chunks(start, total, depth, (log_every, eval_every, save_every)))
+  for (first, count), table in zip(chunks, feed.tables(iter(chunks))):
+    state = setup.runner.run(state, feed.data, table, np.int32(count), setup.hyper)
+    _check_finite(state, workdir, progress)
+    step = first + count
+    progress.update(step)
+    if step % log_every == 0 or step == total:
+      values = finalize(jax.device_get(state.acc))
+      values["steps_per_s"] = progress.rate()
+      records.write(step, "train", values)
+      progress.metrics(step, "train", values)
+      state = reset(state)
+    validation = None
+    if step % eval_every == 0 or step == total:
+      before = time.monotonic()
+      for name, split in evals.items():
+        values = evaluate(setup, state, split)
+        if name == "validation":
+          validation = dict(values)
+        values["eval_s"] = time.monotonic() - before
+        records.write(step, name, values)
+        progress.metrics(step, name, values)
+      progress.pause(time.monotonic() - before)
+    stopping = stop.seen()
+    if step % save_every == 0 or step == total or stopping:
+      records.sync()
+      checkpoints.save(step, state, validation)
+    if stopping and step < total:
+      checkpoints.wait()
+      progress.say(f"{stop.name or 'stop signal'}: saved step {step}; the same command continues")
+      records.close()
+      raise Stopped
+  return state
+
+
+def _chunks(
+  start: int, total: int, depth: int, everies: tuple[int, ...]
+) -> Iterator[tuple[int, int]]:
+  """Yields (first step, steps) of each dispatch: full ones, cut short where something is due."""
+  step = start
+  while step < total:
+    due = min((step // every + 1) * every for every in everies)
+    end = min(step + depth, due, total)
+    yield step, end - step
+    step = end
+
+
+def _check_finite(state: TrainState, workdir: pathlib.Path, progress: Progress) -> None:
+  bad = int(state.bad_step)
+  if bad < 0:
+    return
+  terms = {name: float(value) for name, value in jax.device_get(state.bad_terms).items()}
+  offending = [name for name, value in terms.items() if not np.isfinite(value)]
+  offending = [n for n in offending if n != "loss_nats"] or offending
+  folder = workdir / "diverged"
+  keeper = Checkpoints(folder, keep=1, best="", report=progress.say)
+  keeper.save(bad, state)
+  keeper.wait()
+  keeper.close()
+  shown = ", ".join(f"{name}={terms[name]:g}" for name in terms)
+  raise DivergedError(
+    f"the loss became NaN or infinite at step {bad}; offending: {', '.join(offending)} "
+    f"({shown}). The update was not applied; the state that made it is saved in "
+    f"{folder}/{bad}. Try a lower config.optimizer.learning_rate, or config.train.clip_norm=1.0."
+  )
+
+
+def evaluate(setup: Setup, state: TrainState, split: Any) -> dict[str, float]:
+  """Evaluates one split; each example counts exactly once.
+
+  Args:
+    setup: the run.
+    state: a state.
+    split: an `EvalFeed`.
+
+  Returns:
+    Name -> average.
+  """
+  totals: dict[str, Any] = {}
+  for number, batch in enumerate(split):
+    metrics = setup.runner.evaluate(state, batch, np.int32(number), setup.hyper)
+    for name, (value, count) in jax.device_get(metrics).items():
+      before = totals.get(name, (np.float64(0.0), np.float64(0.0)))
+      totals[name] = (before[0] + value, before[1] + count)
+  return finalize(totals)
+
+
+def evaluate_splits(setup: Setup, state: TrainState) -> dict[str, dict[str, float]]:
+  """Evaluates the validation split, if there is one, and the test split."""
+  names = [name for name in ("validation", "test") if name in setup.splits]
+  return {name: evaluate(setup, state, setup.eval_feed(name)) for name in names}
+
+
+def predictions(setup: Setup, state: TrainState, split: str) -> dict[str, np.ndarray]:
+  """Returns the program's per-example predictions on a split, [n, ...] each."""
+  source = setup.eval_feed(split)
+  parts: list[dict[str, np.ndarray]] = []
+  for number, batch in enumerate(source):
+    inputs = {name: batch[name] for name in ("x", "y")}
+    values = setup.runner.predict(state, inputs, np.int32(number), setup.hyper)
+    host = jax.device_get(values)
+    parts.append({name: source.trim(number, value) for name, value in host.items()})
+  return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,154 @@
+"""The device mesh, and where each array of the state lives on it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from ibjax.core.errors import ConfigError
+from ibjax.core.types import Tree
+
+AXES = ("population", "data", "model")
+
+
+def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh:
+  """Makes the mesh of a config.
+
+  Args:
+    sizes: {"population", "data", "model"} -> devices along the axis; one may be -1, the rest.
+    devices: all of the processes' devices when None.
+
+  Returns:
+    A mesh with the axes population, data and model, all of them automatic.
+
+  Raises:
+    ConfigError: the sizes do not multiply to the number of devices.
+
+  Example:
+    >>> from ibjax.train.mesh import make_mesh
+    >>> make_mesh({"population": 1, "data": -1, "model": 1}).axis_names
+    ('population', 'data', 'model')
+  """
+  devices = jax.devices() if devices is None else devices
+  shape = [sizes[axis] for axis in AXES]
+  asked = ", ".join(f"{axis}={sizes[axis]}" for axis in AXES)
+  known = math.prod(size for size in shape if size != -1)
+  if any(size == 0 or size < -1 for size in shape) or shape.count(-1) > 1:
+    raise ConfigError(f"config.mesh ({asked}): sizes are positive, and at most one is -1.")
+  if -1 in shape and len(devices) % known == 0:
+    shape[shape.index(-1)] = len(devices) // known
+  if math.prod(shape) != len(devices):
+    raise ConfigError(
+      f"config.mesh ({asked}) does not fit the {len(devices)} devices there are; "
+      "the sizes must multiply to that number, and -1 takes the rest."
+    )
+  axis_types = (AxisType.Auto,) * len(AXES)
+  return jax.make_mesh(tuple(shape), AXES, devices=devices, axis_types=axis_types)
+
+
+def check_batch(batch_size: int, accumulate: int, mesh: Mesh) -> None:
+  """Raises ConfigError, with the numbers that would work, unless a batch divides evenly."""
+  over = mesh.shape["data"] * accumulate
+  if batch_size % over:
+    below, above = batch_size // over * over, -(-batch_size // over) * over
+    works = " or ".join(str(size) for size in (below, above) if size > 0)
+    raise ConfigError(
+      f"config.data.batch_size={batch_size} does not divide over {mesh.shape['data']} devices of "
+      f"the data axis times {accumulate} microbatches; {works} would work."
+    )
+
+
+def check_eval_batch(batch_size: int, mesh: Mesh) -> None:
+  """Raises ConfigError unless an evaluation batch divides over the data axis."""
+  over = mesh.shape["data"]
+  if batch_size % over:
+    raise ConfigError(
+      f"config.eval.batch_size={batch_size} does not divide over {over} devices of the data "
+      f"axis; {-(-batch_size // over) * over} would work."
+    )
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+  """Writes a pytree path as "params/encoder/dense_0/kernel"."""
+  names = []
+  for entry in path:
+    for attribute in ("key", "name", "idx"):
+      if hasattr(entry, attribute):
+        names.append(str(getattr(entry, attribute)))
+        break
+  return "/".join(names)
+
+
+def state_shardings(abstract: Tree, rules: Sequence[Sequence[Any]], mesh: Mesh) -> Tree:
+  """Chooses where each array of the state lives.
+
+  Args:
+    abstract: the state as shapes and dtypes.
+    rules: (regular expression, axes) pairs; the first that is found in an array's path
+      ("params/encoder/dense_0/kernel") decides. Axes name a mesh axis or None per dimension,
+      from the first on; () keeps a copy on every device. Optimiser statistics and averages hold
+      the parameter's path in theirs, so one rule places them alike.
+    mesh: the device mesh.
+
+  Returns:
+    A tree of `NamedSharding`.
+
+  Raises:
+    ConfigError: a rule that is no regular expression, names an unknown axis, more dimensions
+      than the array has, or does not divide it.
+  """
+  compiled = []
+  for pattern, axes in rules:
+    try:
+      compiled.append((re.compile(pattern), tuple(axes)))
+    except re.error as error:
+      raise ConfigError(f"config.sharding: {pattern!r} is no regular expression: {error}") from None
+
+  def choose(path, leaf):
+    name = path_name(path)
+    for pattern, axes in compiled:
+      if pattern.search(name):
+        _check_axes(name, leaf.shape, axes, mesh)
+        return NamedSharding(mesh, PartitionSpec(*axes))
+    return NamedSharding(mesh, PartitionSpec())
+
+  return jax.tree_util.tree_map_with_path(choose, abstract)
+
+
+def _check_axes(name: str, shape: tuple[int, ...], axes: tuple[Any, ...], mesh: Mesh) -> None:
+  if len(axes) > len(shape):
+    raise ConfigError(
+      f"config.sharding: the rule for {name} names {len(axes)} dimensions, but its shape is "
+      f"{list(shape)}. Make the regular expression match only the arrays that have them."
+    )
+  for size, axis in zip(shape, axes):
+    if axis is None:
+      continue
+    if axis not in mesh.shape:
+      raise ConfigError(f"config.sharding: unknown mesh axis '{axis}' for {name}; known: {AXES}.")
+    if size % mesh.shape[axis]:
+      raise ConfigError(
+        f"config.sharding: {name} has a dimension of {size}, which does not divide over the "
+        f"{mesh.shape[axis]} devices of axis '{axis}'."
+      )
+
+
+def describe(mesh: Mesh) -> str:
+  """One line about the mesh: axes, devices, processes."""
+  axes = " x ".join(f"{axis}={mesh.shape[axis]}" for axis in AXES)
+  kinds = sorted({device.device_kind for device in mesh.devices.flat})
+  processes = len({device.process_index for device in mesh.devices.flat})
+  return f"{axes}: {mesh.size} device(s) ({', '.join(kinds)}), {processes} process(es)"
+
+
+def host_bytes(leaf: Any) -> int:
+  """Size of one abstract or concrete array in bytes."""
+  return int(np.prod(leaf.shape, dtype=np.int64)) * np.dtype(leaf.dtype).itemsize
+
+

@@ -1,0 +1,79 @@
+"""Progress for people: one live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+
+SHOWN = ("loss_nats", "err_frac", "rate_nats", "residual_nats")
+
+
+class Progress:
+  """Prints how far a run is, how fast, and how long it will take.
+
+  Args:
+    total: steps of the run.
+    start: step it starts from.
+    active: whether this process prints.
+  """
+
+  def __init__(self, total: int, start: int, active: bool):
+    self._total, self._active = total, active
+    self._live = active and sys.stderr.isatty()
+    self._marks = [(start, time.monotonic())]
+    self._text = ""
+
+  def say(self, text: str) -> None:
+    """Prints a line that stays."""
+    if self._active:
+      self._clear()
+      print(text, file=sys.stderr, flush=True)
+
+  def update(self, step: int) -> None:
+    """Redraws the live line; called after every dispatch."""
+    self._marks = [*self._marks[-30:], (step, time.monotonic())]
+    if self._live:
+      self._clear()
+      print(f"\r{self._line(step)}{self._text}", end="", file=sys.stderr, flush=True)
+
+  def metrics(self, step: int, split: str, values: Mapping[str, float]) -> None:
+    """Shows metrics: in the live line while training, as a line of their own otherwise."""
+    shown = "  ".join(_format(name, values[name]) for name in SHOWN if name in values)
+    if split == "train":
+      self._text = f"  {shown}"
+      if not self._live:
+        self.say(f"{self._line(step)}  train  {shown}")
+    else:
+      self.say(f"step {step:>{len(str(self._total))}}/{self._total}  {split}  {shown}")
+
+  def rate(self) -> float:
+    """Steps per second over the last dispatches."""
+    (first, then), (last, now) = self._marks[0], self._marks[-1]
+    return (last - first) / (now - then) if now > then else 0.0
+
+  def pause(self, seconds: float) -> None:
+    """Leaves out a time that was not spent on training (an evaluation, say)."""
+    self._marks = [(step, mark + seconds) for step, mark in self._marks]
+
+  def _line(self, step: int) -> str:
+    rate = self.rate()
+    left = _clock((self._total - step) / rate) if rate > 0 else "?"
+    width = len(str(self._total))
+    return f"step {step:>{width}}/{self._total}  {rate:6.1f} steps/s  {left} left"
+
+  def _clear(self) -> None:
+    if self._live:
+      print("\r\033[K", end="", file=sys.stderr)
+
+
+def _format(name: str, value: float) -> str:
+  if name.endswith("_frac"):
+    return f"{name[:-5]} {100 * value:.2f}%"
+  return f"{name.removesuffix('_nats')} {value:.4g} nats"
+
+
+def _clock(seconds: float) -> str:
+  minutes, seconds = divmod(int(seconds + 0.5), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

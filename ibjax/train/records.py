@@ -1,0 +1,199 @@
+"""What a run writes about itself: manifest, metric lines, TensorBoard events, the final row.
+
+Lines of `metrics.jsonl` are {"step", "split", name: value}. Names of wall-clock values end in
+_s, _ms or _per_s, so that all others compare equal between equal runs. On a resume at step s
+the lines after s are dropped: the run writes them again, the same.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import jax
+import numpy as np
+
+import ibjax
+from ibjax.core.errors import WorkdirError
+
+VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml-collections")
+CLOCK_SUFFIXES = ("_s", "_ms", "_per_s")
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes a file whole or not at all: a killed process leaves the old one."""
+  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  try:
+    with open(temporary, "w", encoding="utf-8") as file:
+      file.write(text)
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(temporary, path)
+  except OSError as error:
+    temporary.unlink(missing_ok=True)
+    raise WorkdirError(f"cannot write {path}: {error.strerror or error}.") from error
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """Writes indented JSON whole or not at all."""
+  write_text(path, json.dumps(value, indent=2, sort_keys=False) + "\n")
+
+
+def prepare_workdir(workdir: pathlib.Path) -> None:
+  """Makes the run's folder, or says why it cannot be used.
+
+  Raises:
+    WorkdirError: it is a file, cannot be made or cannot be written.
+  """
+  if workdir.exists() and not workdir.is_dir():
+    raise WorkdirError(f"--workdir={workdir} is a file; give a folder (it is made if absent).")
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    probe = workdir / f".probe.{os.getpid()}"
+    probe.write_text("")
+    probe.unlink()
+  except OSError as error:
+    raise WorkdirError(
+      f"--workdir={workdir} cannot be written ({error.strerror}); choose another folder."
+    ) from error
+
+
+def read_manifest(workdir: pathlib.Path) -> dict[str, Any] | None:
+  """Returns the manifest of a run folder; None when the folder holds no run.
+
+  Raises:
+    WorkdirError: the folder holds checkpoints but no manifest, or a damaged one.
+  """
+  path = workdir / "manifest.json"
+  if not path.exists():
+    foreign = workdir / "checkpoints"
+    if foreign.is_dir() and any(foreign.iterdir()):
+      raise WorkdirError(
+        f"{foreign} holds checkpoints, but there is no manifest.json beside it, so nothing says "
+        "which config made them. Choose another --workdir, or move that folder away."
+      )
+    return None
+  try:
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    if "config" not in manifest or "config_hash" not in manifest:
+      raise ValueError("it has no 'config'")
+  except (ValueError, OSError) as error:
+    raise WorkdirError(f"{path} is not a manifest of ibjax: {error}.") from error
+  return manifest
+
+
+def session() -> dict[str, Any]:
+  """Describes this process: versions, devices, time; one entry per start of the run."""
+  versions = {"python": sys.version.split()[0], "ibjax": ibjax.__version__}
+  for name in VERSIONED:
+    try:
+      versions[name] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+      continue
+  return {
+    "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    "commit": commit(),
+    "versions": versions,
+    "devices": [f"{d.platform}:{d.id} {d.device_kind}" for d in jax.devices()],
+    "processes": jax.process_count(),
+  }
+
+
+def commit() -> str:
+  """Returns the git commit of the code, "+dirty" with local changes; "" outside a checkout."""
+  root = pathlib.Path(ibjax.__file__).parent.parent
+
+  def git(*arguments: str) -> str:
+    done = subprocess.run(
+      ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+  try:
+    if git("rev-parse", "--show-toplevel") != str(root):
+      return ""
+    head = git("rev-parse", "HEAD")
+    return head + ("+dirty" if git("status", "--porcelain", "-uno") else "")
+  except (OSError, subprocess.SubprocessError):
+    return ""
+
+
+class Records:
+  """The metric lines of a run; only process 0 writes.
+
+  Args:
+    workdir: the run's folder.
+    step: the step continued from; lines after it are dropped.
+    active: whether this process writes.
+  """
+
+  def __init__(self, workdir: pathlib.Path, *, step: int, active: bool):
+    self._active = active
+    self.last: dict[str, dict[str, float]] = {}
+    if not active:
+      return
+    path = workdir / "metrics.jsonl"
+    kept = [line for line in read_lines(path) if line["step"] <= step and step > 0]
+    for line in kept:
+      self.last[line["split"]] = {k: v for k, v in line.items() if k not in ("step", "split")}
+    write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+    self._file = open(path, "a", encoding="utf-8")
+    # tensorboardX is slow to import, and only process 0 needs it.
+    from tensorboardX import SummaryWriter
+
+    self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1, flush_secs=30)
+
+  def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
+    """Appends one line, and the same scalars to the TensorBoard events."""
+    self.last[split] = dict(values)
+    if not self._active:
+      return
+    # json writes NaN as a bare word that no other reader takes; a name is left out instead.
+    finite = {name: value for name, value in values.items() if np.isfinite(value)}
+    line = {"step": step, "split": split, **finite}
+    try:
+      self._file.write(json.dumps(line) + "\n")
+      self._file.flush()
+      for name, value in finite.items():
+        self._events.add_scalar(f"{split}/{name}", value, step)
+    except OSError as error:
+      raise WorkdirError(f"cannot write {self._file.name}: {error.strerror or error}.") from error
+
+  def sync(self) -> None:
+    """Puts the lines on disk, before the checkpoint that counts on them."""
+    if self._active:
+      self._file.flush()
+      os.fsync(self._file.fileno())
+
+  def close(self) -> None:
+    """Closes the files."""
+    if self._active:
+      self._file.close()
+      self._events.close()
+
+
+def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+  """Reads metric lines; a last line cut off by a kill is left out."""
+  lines = []
+  if path.exists():
+    for text in path.read_text(encoding="utf-8").splitlines():
+      try:
+        lines.append(json.loads(text))
+      except json.JSONDecodeError:
+        break
+  return lines
+
+
+def comparable(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+  """The lines without their wall-clock values: equal for equal runs."""
+  return [
+    {name: value for name, value in line.items() if not name.endswith(CLOCK_SUFFIXES)}
+    for line in lines
+  ]

@@ -1,0 +1,190 @@
+"""From a resolved config to everything a run needs, before anything is computed."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from ibjax.core.config import flatten
+from ibjax.core.errors import ConfigError
+from ibjax.core.resolver import resolve
+from ibjax.core.types import DataSpec, Program, Tree
+from ibjax.data import feed, order
+from ibjax.data import source as source_lib
+from ibjax.data.source import Source, Split
+from ibjax.programs import hyper as hyper_lib
+from ibjax.train import mesh as mesh_lib
+from ibjax.train.runner import Runner
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+  """A run, ready to start.
+
+  Attributes:
+    config: the resolved config.
+    source: the data set.
+    splits: "train", "test" and, if asked for, "validation".
+    mesh: the device mesh.
+    spec: what the program knows of the data.
+    program: pure functions.
+    hyper: traced hyperparameters.
+    abstract: shapes, dtypes and shardings of the state.
+    runner: the compiled functions.
+  """
+
+  config: Mapping[str, Any]
+  source: Source
+  splits: Mapping[str, Split]
+  mesh: Mesh
+  spec: DataSpec
+  program: Program
+  hyper: dict[str, np.ndarray]
+  abstract: Tree
+  runner: Runner
+
+  def steps(self, key: str) -> int:
+    """Converts a duration of the config ("train.duration") to steps; "" never comes."""
+    section, name = key.split(".")
+    text = self.config[section][name]
+    return hyper_lib.steps(text, key, self.config, self.spec.steps_per_epoch)
+
+  @functools.cached_property
+  def resident(self) -> bool:
+    """Whether the training data live on the devices."""
+    return feed.is_resident(self.config["data"]["placement"], self.splits["train"].nbytes)
+
+  def train_feed(self) -> feed.ResidentFeed | feed.StreamedFeed:
+    """Opens the feed of training batches."""
+    kind = feed.ResidentFeed if self.resident else feed.StreamedFeed
+    return kind(
+      self.splits["train"], self.mesh, seed=self.config["seed"],
+      batch_size=self.config["data"]["batch_size"],
+      depth=self.config["train"]["steps_per_dispatch"],
+    )
+
+  def eval_feed(self, split: str) -> feed.EvalFeed:
+    """Opens the feed of one split's evaluation batches."""
+    batch_size = self.config["eval"]["batch_size"]
+    return feed.EvalFeed(
+      self.splits[split], self.mesh, batch_size=batch_size, resident=self.resident
+    )
+
+
+def build(
+  config: Mapping[str, Any],
+  data_dir: str | os.PathLike | None = None,
+  devices: list[Any] | None = None,
+) -> Setup:
+  """Builds a run from its resolved config; nothing is put on a device yet.
+
+  Args:
+    config: the resolved config (plain nested dictionaries).
+    data_dir: where prepared data sets live.
+    devices: the devices to use; all when None.
+
+  Returns:
+    A `Setup`.
+
+  Raises:
+    ConfigError: a value that does not fit; every check that can be made now is.
+    DataError: the data set is missing or not fit to train on.
+  """
+  _check_values(config)
+  source = source_lib.load(config["data"]["source"], data_dir)
+  splits, labels = _splits(config, source)
+  mesh = mesh_lib.make_mesh(config["mesh"], devices)
+  batch_size, n = config["data"]["batch_size"], splits["train"].n
+  if batch_size > n:
+    raise ConfigError(
+      f"config.data.batch_size={batch_size} is larger than the training split of "
+      f"'{source.name}' ({n} examples); use {n} or less."
+    )
+  mesh_lib.check_batch(batch_size, config["train"]["accumulate"], mesh)
+  mesh_lib.check_eval_batch(config["eval"]["batch_size"], mesh)
+  per_epoch = n // batch_size
+  counts = np.bincount(labels, minlength=source.num_classes)
+  spec = DataSpec(
+    x_shape=source.x_shape,
+    x_dtype=source.x_dtype,
+    num_classes=source.num_classes,
+    label_probs=(counts / counts.sum()).astype(np.float32),
+    steps_per_epoch=per_epoch,
+    total_steps=hyper_lib.steps(
+      config["train"]["duration"], "config.train.duration", config, per_epoch
+    ),
+  )
+  for key in ("train.log_every", "eval.every", "checkpoint.every"):
+    section, name = key.split(".")
+    if hyper_lib.steps(config[section][name], f"config.{key}", config, per_epoch) < 1:
+      raise ConfigError(f"config.{key}={config[section][name]!r} is less than one step.")
+  program = resolve(config["program"])(config, mesh, spec)
+  hyper = hyper_lib.traced(config)
+  shapes = jax.eval_shape(program.init, hyper)
+  shardings = mesh_lib.state_shardings(shapes, config["sharding"], mesh)
+  abstract = jax.tree.map(
+    lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+    shapes, shardings,
+  )
+  runner = Runner(program, mesh, shardings)
+  return Setup(config, source, splits, mesh, spec, program, hyper, abstract, runner)
+
+
+def _splits(
+  config: Mapping[str, Any], source: Source
+) -> tuple[dict[str, Split], np.ndarray]:
+  splits, labels = dict(source.splits), source.train_labels
+  count, n = config["data"]["validation"], splits["train"].n
+  if not 0 <= count < n:
+    raise ConfigError(f"config.data.validation={count} must be at least 0 and less than {n}.")
+  if count:
+    if "validation" in splits:
+      raise ConfigError(
+        f"'{source.name}' has a validation split of its own; set config.data.validation=0."
+      )
+    rows, held = order.held_out(n, count)
+    splits["validation"] = feed.subset(splits["train"], held)
+    splits["train"] = feed.subset(splits["train"], rows)
+    labels = labels[rows]
+  if config["checkpoint"]["best"] and "validation" not in splits:
+    raise ConfigError(
+      f"config.checkpoint.best='{config['checkpoint']['best']}' selects by validation data, and "
+      "there are none (selecting by test data is not offered). Set config.data.validation."
+    )
+  return splits, labels
+
+
+def _check_values(config: Mapping[str, Any]) -> None:
+  for key, value in flatten(config):
+    if isinstance(value, float) and not np.isfinite(value):
+      raise ConfigError(f"config.{key}={value} is not a finite number.")
+  positive = (
+    "data.batch_size", "eval.batch_size", "eval.samples", "train.steps_per_dispatch",
+    "train.samples", "train.accumulate", "checkpoint.keep",
+  )
+  for key in positive:
+    section, name = key.split(".")
+    if config[section][name] < 1:
+      raise ConfigError(f"config.{key}={config[section][name]} must be at least 1.")
+  if config["seed"] < 0 or config["seed"] >= 2**31:
+    raise ConfigError(f"config.seed={config['seed']} must be in 0..{2**31 - 1}.")
+  if config["batch_scope"] != "global":
+    raise ConfigError(f"config.batch_scope='{config['batch_scope']}' is unknown; known: global.")
+  if config["data"]["placement"] not in (placements := ("auto", "resident", "streamed")):
+    raise ConfigError(
+      f"config.data.placement='{config['data']['placement']}' is unknown; known: {placements}."
+    )
+  ema, clip = config["train"]["ema"], config["train"]["clip_norm"]
+  if ema is not None and not 0 <= ema < 1:
+    raise ConfigError(f"config.train.ema={ema} must be in [0, 1).")
+  if clip is not None and clip <= 0:
+    raise ConfigError(f"config.train.clip_norm={clip} must be greater than 0.")
+  if config["optimizer"].get("learning_rate", -1.0) < 0:
+    raise ConfigError("config.optimizer.learning_rate must be set, and not negative.")

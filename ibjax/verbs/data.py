@@ -1,0 +1,107 @@
+"""`ibjax data`: which data sets there are, preparing one, and what is in one."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pathlib
+
+import numpy as np
+
+from ibjax.core.errors import ConfigError, unknown
+from ibjax.data import source as source_lib
+from ibjax.data.prepare import check_name, prepare
+from ibjax.data.sources import tfds as tfds_source
+
+USAGE = """usage:
+  ibjax data list                       the sources, and the TFDS sets that are prepared
+  ibjax data prepare NAME [--from DIR]  makes a TFDS set ready; DIR holds its raw files
+  ibjax data info NAME                  splits, shapes, classes and fingerprint of a set
+each takes --data_dir DIR (default: $IBJAX_DATA_DIR, else the user's cache folder)."""
+_BLOCK = 1024
+
+
+def run(argv: list[str]) -> int:
+  """Runs `ibjax data`.
+
+  Args:
+    argv: what follows `ibjax data` on the command line.
+
+  Returns:
+    The exit status, 0.
+
+  Raises:
+    ConfigError: an unknown subverb, flag or name; names the nearest.
+    DataError: the set is missing or not fit to train on.
+
+  Example:
+    run(["info", "mnist"])
+  """
+  subverbs = {"list": _list, "prepare": _prepare, "info": _info}
+  if {"-h", "--help", "help"} & set(argv):
+    print(USAGE)
+    return 0
+  if not argv:
+    raise ConfigError(f"`ibjax data` needs a subverb.\n{USAGE}")
+  if argv[0] not in subverbs:
+    raise ConfigError(unknown("subverb of `ibjax data`", argv[0], subverbs))
+  subverbs[argv[0]](argv[0], argv[1:])
+  return 0
+
+
+def _list(subverb: str, argv: list[str]) -> None:
+  options = _parse(subverb, argv, named=False)
+  for name in source_lib.source_names():
+    doc = importlib.import_module(f"ibjax.data.sources.{name}").__doc__ or ""
+    print(f"{name:12s} {doc.strip().splitlines()[0] if doc.strip() else ''}".rstrip())
+  for spec in tfds_source.prepared(options.data_dir):
+    print(f"{spec}  (prepared in {options.data_dir})")
+
+
+def _prepare(subverb: str, argv: list[str]) -> None:
+  options = _parse(subverb, argv, named=True)
+  print(prepare(options.name, options.data_dir, options.from_dir))
+
+
+def _info(subverb: str, argv: list[str]) -> None:
+  options = _parse(subverb, argv, named=True)
+  check_name(options.name)
+  found = source_lib.load(options.name, options.data_dir)
+  print(f"name         {found.name}")
+  print(f"x            {list(found.x_shape)} {found.x_dtype}")
+  print(f"classes      {found.num_classes}: {', '.join(found.class_names[:20])}")
+  for name, split in found.splits.items():
+    labels = found.train_labels if name == "train" else _labels(split)
+    counts = np.bincount(labels, minlength=found.num_classes)
+    print(f"{name:12s} {split.n} examples, {split.nbytes} bytes in memory")
+    print(f"{'':12s} per class {' '.join(str(count) for count in counts)}")
+  print(f"fingerprint  {found.fingerprint}")
+
+
+def _labels(split: source_lib.Split) -> np.ndarray:
+  # In blocks: a split may be larger than memory.
+  starts = range(0, split.n, _BLOCK)
+  reads = (np.arange(start, min(start + _BLOCK, split.n)) for start in starts)
+  return np.concatenate([split.read(indices)["y"] for indices in reads])
+
+
+class _Parser(argparse.ArgumentParser):
+  def error(self, message: str):
+    raise ConfigError(f"{self.prog}: {message}.\n{USAGE}")
+
+
+def _parse(subverb: str, argv: list[str], *, named: bool) -> argparse.Namespace:
+  parser = _Parser(prog=f"ibjax data {subverb}", add_help=False, allow_abbrev=False)
+  if named:
+    parser.add_argument("name", metavar="NAME")
+  if subverb == "prepare":
+    parser.add_argument("--from", dest="from_dir", metavar="DIR", type=pathlib.Path)
+  parser.add_argument(
+    "--data_dir", metavar="DIR", type=pathlib.Path, default=source_lib.default_data_dir()
+  )
+  flags = ["--data_dir", *(["--from"] if subverb == "prepare" else [])]
+  # Unknown flags first: argparse would complain of the NAME that it took from one.
+  for word in argv:
+    if word.startswith("-") and word.partition("=")[0] not in flags:
+      raise ConfigError(unknown(f"flag of `{parser.prog}`", word.partition("=")[0], flags))
+  return parser.parse_args(argv)

@@ -1,0 +1,146 @@
+"""Command lines and configs to values, with errors that name what was probably meant."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import ml_collections
+from absl import flags
+from ml_collections import config_flags
+
+from ibjax.core.config import resolved
+from ibjax.core.errors import ConfigError, IbjaxError, nearest, unknown
+
+
+def parse(values: flags.FlagValues, verb: str, argv: Sequence[str]) -> list[str]:
+  """Parses a verb's flags.
+
+  Args:
+    values: its flags, defined.
+    verb: its name, for messages.
+    argv: the arguments after the verb.
+
+  Returns:
+    The positional arguments left over.
+
+  Raises:
+    ConfigError: an unknown flag (names the nearest one), a missing or unfit value.
+  """
+  try:
+    return list(values([verb, *argv])[1:])
+  except flags.UnrecognizedFlagError as error:
+    known = [name for name in values if not name.startswith("undefok")]
+    raise ConfigError(
+      unknown(f"flag of `ibjax {verb}`", f"--{error.flagname}", [f"--{name}" for name in known])
+    ) from None
+  except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+    raise ConfigError(_plain(error)) from None
+
+
+def no_positional(verb: str, rest: Sequence[str]) -> None:
+  """Raises ConfigError when arguments are left over."""
+  if rest:
+    raise ConfigError(
+      f"`ibjax {verb}` takes flags only, written --name=value; did not expect '{rest[0]}'."
+    )
+
+
+def load_config(verb: str, values: flags.FlagValues, argv: Sequence[str]) -> dict[str, Any]:
+  """Parses a verb's flags, --config=FILE.py[:ARGUMENT] and its overrides --config.key=value.
+
+  Args:
+    values: the verb's other flags, defined; --config is added.
+    verb: its name, for messages.
+    argv: the arguments after the verb.
+
+  Returns:
+    The resolved config, plain nested dictionaries.
+
+  Raises:
+    ConfigError: no such file, argument, key or flag (names the nearest one), or a value that
+      is not of the key's type.
+  """
+  given = config_path(argv)
+  if not given:
+    raise ConfigError(
+      f"`ibjax {verb}` needs --config=FILE.py, e.g. --config=configs/variational/vib_mnist.py."
+    )
+  _check_file(given)
+  # Once without the overrides, so that a mistyped key can be shown its neighbours.
+  bare = flags.FlagValues()
+  _define_config(bare, [f"--config={given}"])
+  parse(bare, verb, [f"--config={given}"])
+  for override in overrides(argv):
+    check_key(bare["config"].value, override.split("=", 1)[0].removeprefix("config."))
+  _define_config(values, argv)
+  no_positional(verb, parse(values, verb, argv))
+  return resolved(values["config"].value)
+
+
+def _define_config(values: flags.FlagValues, argv: Sequence[str]) -> None:
+  config_flags.DEFINE_config_file(
+    "config", None, "Config file, FILE.py or FILE.py:ARGUMENT.", flag_values=values,
+    sys_argv=["ibjax", *argv],
+  )
+
+
+def overrides(argv: Sequence[str]) -> list[str]:
+  """The overrides of a command line, as written: ["config.objective.beta=0.01"]."""
+  found, items = [], list(argv)
+  for i, item in enumerate(items):
+    match = re.match(r"--?(config\.[^=]+)(=(.*))?$", item, re.DOTALL)
+    if match:
+      value = match[3] if match[2] else (items[i + 1] if i + 1 < len(items) else "")
+      found.append(f"{match[1]}={value}")
+  return found
+
+
+def config_path(argv: Sequence[str]) -> str | None:
+  """The value of --config on a command line, or None."""
+  items = list(argv)
+  for i, item in enumerate(items):
+    if item in ("--config", "-config"):
+      return items[i + 1] if i + 1 < len(items) else ""
+    if item.startswith(("--config=", "-config=")):
+      return item.split("=", 1)[1]
+  return None
+
+
+def _check_file(given: str) -> None:
+  path = pathlib.Path(given.rsplit(".py:", 1)[0] + ".py" if ".py:" in given else given)
+  if path.is_file():
+    return
+  known = [str(p) for p in pathlib.Path("configs").rglob("*.py")] if path.parts else []
+  guess = nearest(str(path), known) or next((k for k in known if path.stem in k), None)
+  hint = f" Did you mean '{guess}'?" if guess else ""
+  where = " Config files are found from the current folder; `ibjax list configs` shows them."
+  raise ConfigError(f"--config={given}: there is no file '{path}'.{hint}{where}")
+
+
+def check_key(config: ml_collections.ConfigDict, key: str) -> None:
+  """Raises ConfigError, naming the nearest key, unless a dotted key exists in a config."""
+  section: Any = config
+  seen: list[str] = []
+  for part in key.split("."):
+    if not isinstance(section, ml_collections.ConfigDict) or part not in section:
+      options = list(section) if isinstance(section, ml_collections.ConfigDict) else []
+      prefix = ".".join(["config", *seen])
+      raise ConfigError(
+        unknown(f"key of {prefix}", part, [str(o) for o in options])
+        if options else f"{prefix} is a value; it has no key '{part}'."
+      )
+    section, seen = section[part], [*seen, part]
+
+
+def _plain(error: BaseException) -> str:
+  """The sentence in an error of the flag libraries, without their quoting and tracebacks."""
+  cause: BaseException | None = error
+  while cause is not None:
+    if isinstance(cause, IbjaxError):
+      return str(cause)
+    cause = cause.__cause__ or cause.__context__
+  text = str(error).strip() or type(error).__name__
+  return text if text[-1] in ".'\"" else text + "."

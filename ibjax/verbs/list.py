@@ -1,0 +1,75 @@
+"""`ibjax list`: what there is to name in a config."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pathlib
+from collections.abc import Iterator, Sequence
+
+from ibjax.core.errors import ConfigError, unknown
+from ibjax.core.resolver import method_modules
+from ibjax.data.source import source_names
+
+ROOMS = ("objectives", "bottlenecks", "models", "estimators", "programs", "schedules")
+
+
+def methods(room: str) -> Iterator[tuple[str, str]]:
+  """Yields ("module:factory", first line of its docstring) for every method of a room.
+
+  A method is a module that holds a factory of its own name; schedules share one module.
+  """
+  if room == "schedules":
+    module = importlib.import_module("ibjax.core.schedules")
+    names = ["constant", "cosine", "linear", "staircase"]
+    yield from ((f"ibjax.core.schedules:{n}", _first_line(getattr(module, n))) for n in names)
+    return
+  for name in method_modules(f"ibjax.{room}"):
+    module = importlib.import_module(name)
+    factory = getattr(module, name.rpartition(".")[2], None)
+    if inspect.isfunction(factory) and factory.__module__ == name:
+      yield f"{name}:{factory.__name__}", _first_line(factory)
+
+
+def configs() -> Iterator[tuple[str, str]]:
+  """Yields (path, first line of its docstring) for every config below the current folder."""
+  for path in sorted(pathlib.Path("configs").rglob("*.py")):
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    yield str(path), text.partition("\n")[0]
+
+
+def sources() -> Iterator[tuple[str, str]]:
+  """Yields (name, first line of its docstring) for every kind of data set."""
+  for name in source_names():
+    yield name, _first_line(importlib.import_module(f"ibjax.data.sources.{name}"))
+
+
+def run(argv: Sequence[str]) -> int:
+  """Prints the methods, configs and data sources there are, all or of one kind.
+
+  Args:
+    argv: nothing, or one kind.
+
+  Returns:
+    0.
+
+  Raises:
+    ConfigError: an unknown kind; names the nearest one.
+  """
+  kinds = (*ROOMS, "data", "configs")
+  if len(argv) > 1:
+    raise ConfigError(f"`ibjax list` takes one kind at most; got {' '.join(argv)}.")
+  if argv and argv[0] not in kinds:
+    raise ConfigError(unknown("kind", argv[0], kinds))
+  for kind in argv or kinds:
+    rows = list({"data": sources, "configs": configs}.get(kind, lambda k=kind: methods(k))())
+    if not rows:
+      continue
+    width = max(len(name) for name, _ in rows)
+    print(kind, *(f"  {name:<{width}}  {text}" for name, text in rows), sep="\n")
+  return 0
+
+
+def _first_line(thing: object) -> str:
+  return (inspect.getdoc(thing) or "").partition("\n")[0]

@@ -1,0 +1,212 @@
+"""`ibjax train`: one run from a config, continued if it was started before."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+
+from ibjax.core.config import config_hash, difference
+from ibjax.core.errors import ConfigError
+from ibjax.report.page import write_page
+from ibjax.report.plots import make_pictures
+from ibjax.report.row import format_row
+from ibjax.report.runs import read_run
+from ibjax.train import loop, records
+from ibjax.train.dry_run import describe
+from ibjax.train.setup import Setup, build
+from ibjax.verbs.flags import config_path, load_config, overrides
+
+
+def run(argv: Sequence[str]) -> int:
+  """Trains; see `ibjax train --help`.
+
+  Args:
+    argv: the arguments after the verb.
+
+  Returns:
+    0 when the run is finished; 75 when SIGTERM or Ctrl-C stopped it and all is saved, so that
+    the same command continues.
+
+  Raises:
+    IbjaxError: bad input, before training starts; or a stop that says what to do.
+  """
+  values = flags.FlagValues()
+  flags.DEFINE_string("workdir", None, "The run's folder.", flag_values=values)
+  flags.DEFINE_string("data_dir", None, "Where prepared data sets live.", flag_values=values)
+  flags.DEFINE_bool("dry_run", False, "Show what would run, and stop.", flag_values=values)
+  flags.DEFINE_bool(
+    "allow_config_change", False, "Continue a run under another config.", flag_values=values
+  )
+  define_processes(values)
+  config = load_config("train", values, argv)
+  start_processes(values)
+  if values["dry_run"].value:
+    print(describe(build(config, values["data_dir"].value)))
+    return 0
+  if values["workdir"].value is None:
+    raise ConfigError("`ibjax train` needs --workdir=FOLDER, where the run keeps all it writes.")
+  workdir = pathlib.Path(values["workdir"].value)
+  records.prepare_workdir(workdir)
+  old = records.read_manifest(workdir)
+  if old is not None:
+    check_same(old["config"], config, workdir, values["allow_config_change"].value)
+    if old["config"] == config and (workdir / "result.json").exists():
+      show(workdir, "this run is finished; its row:")
+      return 0
+  setup = build(config, values["data_dir"].value)
+  if jax.process_index() == 0:
+    manifest = make_manifest(setup, argv, old)
+    records.write_json(workdir / "manifest.json", manifest)
+    (workdir / "result.json").unlink(missing_ok=True)
+  try:
+    state, lines, timing = loop.train(setup, workdir)
+  except loop.Stopped:
+    return loop.EXIT_STOPPED
+  finish(setup, state, lines, timing, workdir)
+  return 0
+
+
+def define_processes(values: flags.FlagValues) -> None:
+  """Defines the flags that join several processes to one run."""
+  flags.DEFINE_string("coordinator", None, "host:port of process 0.", flag_values=values)
+  flags.DEFINE_integer("num_processes", 1, "Processes of this run.", flag_values=values)
+  flags.DEFINE_integer("process_id", 0, "Number of this process.", flag_values=values)
+
+
+def start_processes(values: flags.FlagValues) -> None:
+  """Joins the other processes, when there are any."""
+  count, number = values["num_processes"].value, values["process_id"].value
+  if count == 1:
+    return
+  if not values["coordinator"].value or not 0 <= number < count:
+    raise ConfigError(
+      f"--num_processes={count} needs --coordinator=HOST:PORT (of process 0) and "
+      f"--process_id in 0..{count - 1}, another one for each process."
+    )
+  jax.config.update("jax_cpu_collectives_implementation", "gloo")
+  jax.distributed.initialize(values["coordinator"].value, count, number)
+
+
+def check_same(
+  old: dict[str, Any], new: dict[str, Any], workdir: pathlib.Path, allowed: bool
+) -> None:
+  """Raises ConfigError, with the difference, unless a run is continued under its own config."""
+  lines = difference(old, new)
+  if lines and not allowed:
+    shown = "\n  ".join(lines)
+    raise ConfigError(
+      f"{workdir} holds a run of another config:\n  {shown}\n"
+      "Choose another --workdir, undo the change, or pass --allow_config_change to continue "
+      "that run under the new config."
+    )
+
+
+def make_manifest(
+  setup: Setup, argv: Sequence[str], old: dict[str, Any] | None
+) -> dict[str, Any]:
+  """Describes the run: what was asked for, with which code, data and devices."""
+  session = records.session()
+  manifest: dict[str, Any] = {
+    "config": setup.config,
+    "config_hash": config_hash(setup.config),
+    "config_file": config_path(argv),
+    "overrides": overrides(argv),
+    "command": shlex.join(["ibjax", "train", *argv]),
+    **session,
+    "data": {
+      "name": setup.source.name,
+      "fingerprint": setup.source.fingerprint,
+      **{f"n_{name}": split.n for name, split in setup.splits.items()},
+    },
+    "batch_scope": setup.config["batch_scope"],
+    "resumes": [],
+  }
+  if old is None:
+    return manifest
+  if old["data"]["fingerprint"] != setup.source.fingerprint:
+    raise ConfigError(
+      f"the data set '{setup.source.name}' has changed since this run began (fingerprint "
+      f"{old['data']['fingerprint'][:12]}, now {setup.source.fingerprint[:12]}). Start a new run "
+      "in another --workdir."
+    )
+  changes = difference(old["config"], setup.config)
+  entry = {**session, **({"config_change": changes} if changes else {})}
+  kept = {key: old[key] for key in session if key in old}
+  return {**manifest, **kept, "resumes": [*old.get("resumes", []), entry]}
+
+
+def finish(
+  setup: Setup, state: Any, lines: records.Records, timing: dict[str, float],
+  workdir: pathlib.Path,
+) -> None:
+  """Writes predictions, the final row, pictures and the report, and prints where they are."""
+  values = loop.predictions(setup, state, "test")
+  if jax.process_index() != 0:
+    return
+  lines.close()
+  save_npz(workdir / "predictions.npz", values)
+  save_npz(workdir / "confusions.npz", confusions(setup, values))
+  records.write_json(workdir / "result.json", result_row(setup, lines.last, timing))
+  make_pictures(workdir)
+  write_page(workdir)
+  show(workdir, "")
+
+
+def result_row(
+  setup: Setup, last: dict[str, dict[str, float]], timing: dict[str, float]
+) -> dict[str, Any]:
+  """The run's final row: flat, name to number or short text."""
+  row: dict[str, Any] = {
+    "objective": setup.config["objective"]["fn"].rpartition(":")[2],
+    "data": setup.source.name,
+    "config_hash": config_hash(setup.config),
+    "batch_scope": setup.config["batch_scope"],
+    "seed": setup.config["seed"],
+  }
+  if "beta" in setup.config["objective"]:
+    row["beta"] = setup.config["objective"]["beta"]
+  for split, values in last.items():
+    for name, value in values.items():
+      if np.isfinite(value):
+        row[f"{split}/{name}"] = value
+  return {**row, **timing}
+
+
+def confusions(setup: Setup, values: dict[str, np.ndarray], most: int = 24) -> dict[str, Any]:
+  """The most confident mistakes on the test split, with their images."""
+  wrong = np.flatnonzero(values["label"] != values["prediction"])
+  rows = wrong[np.argsort(-values["confidence"][wrong], kind="stable")][:most]
+  return {
+    "images": setup.splits["test"].read(rows)["x"],
+    "label": values["label"][rows],
+    "prediction": values["prediction"][rows],
+    "confidence": values["confidence"][rows],
+    "class_names": np.array(setup.source.class_names),
+  }
+
+
+def save_npz(path: pathlib.Path, values: dict[str, Any]) -> None:
+  """Writes arrays whole or not at all."""
+  temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+  np.savez_compressed(temporary, **values)
+  os.replace(temporary, path)
+
+
+def show(workdir: pathlib.Path, heading: str) -> None:
+  """Prints the row and the paths of what was made."""
+  print(*([heading] if heading else []), format_row(read_run(workdir)), sep="\n")
+  made = [*sorted(workdir.glob("*.png")), workdir / "report.html", workdir / "checkpoints"]
+  for path in made:
+    if path.exists():
+      print(f"{'picture' if path.suffix == '.png' else path.stem:<12} {path}")
+  sys.stdout.flush()
+
+
