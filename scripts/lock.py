@@ -32,7 +32,7 @@ def declared() -> tuple[list[str], list[str]]:
   build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
   extras = config["options.extras_require"]
   run = config["options"]["install_requires"].strip().split("\n") + build
-  return run, f"{extras['test']}\n{extras['prepare']}\nwheel".strip().split("\n")
+  return run, f"{extras['test']}{extras['prepare']}\nwheel".strip().split("\n")
 
 
 def resolve(python: str, requirements: list[str], constraints: Pins) -> Pins:

@@ -104,11 +104,11 @@ touch "$venv/incomplete"
 rm -f "$venv"/stamp-*
 say "installing the packages of $lock (takes a minute or two)"
 pip install --progress-bar off -r "$lock"
+rm "$venv/incomplete"
 say "installing ibjax"
 pip install --no-deps --no-build-isolation -e .
 for each in run $([[ "$mode" == dev ]] && echo dev); do
   files="${each}_files[@]"
   stamp "${!files}" >"$venv/stamp-$each"
 done
-rm "$venv/incomplete"
 say "ready after $((SECONDS - started)) s"

@@ -70,7 +70,7 @@ def test_mnist_damaged(tmp_path, monkeypatch):
   images = tmp_path / "t10k-images-idx3-ubyte.gz"
   images.write_bytes(images.read_bytes()[:-100])
   monkeypatch.setattr(mnist, "FOLDER", tmp_path)
-  with pytest.raises(DataError, match="t10k-images.* damaged gzip.*fetch it again"):
+  with pytest.raises(DataError, match=r"t10k-images.* damaged gzip.*fetch it again"):
     load("mnist", tmp_path)
 
 
@@ -113,7 +113,12 @@ def test_npz_and_folder_give_the_same(tmp_path, dtype):
 def test_folder_stays_on_disk(tmp_path, monkeypatch):
   opened = []
   load_file = np.load
-  monkeypatch.setattr(np, "load", lambda *a, **k: opened.append(load_file(*a, **k)) or opened[-1])
+
+  def watched(*args, **kwargs):
+    opened.append(load_file(*args, **kwargs))
+    return opened[-1]
+
+  monkeypatch.setattr(np, "load", watched)
   source = load(save("folder", tmp_path, arrays()), tmp_path)
   assert opened and all(isinstance(array, np.memmap) for array in opened)
   # What is on disk later is what is read later: nothing was copied.
@@ -190,7 +195,7 @@ def test_bad_value_far_in(tmp_path, monkeypatch):
   monkeypatch.setattr("ibjax.data.source._CHECK_VALUES", 10)  # one row at a time
   made = arrays()
   made["x_test"][[3, 9], 0, 0] = np.nan
-  with pytest.raises(DataError, match="2 values .*row 3"):
+  with pytest.raises(DataError, match=r"2 values .*row 3"):
     load(save("folder", tmp_path, made), tmp_path)
 
 
@@ -199,7 +204,7 @@ def test_npz_cut_short(tmp_path):
   path = tmp_path / "set.npz"
   content = path.read_bytes()
   path.write_bytes(content[: len(content) // 2])
-  with pytest.raises(DataError, match="not a whole .npz file"):
+  with pytest.raises(DataError, match=r"not a whole .npz file"):
     load(spec, tmp_path)
 
 
@@ -219,7 +224,7 @@ def test_npy_cut_short(tmp_path):
   spec = save("folder", tmp_path, arrays())
   path = tmp_path / "x_train.npy"
   path.write_bytes(path.read_bytes()[:-8])
-  with pytest.raises(DataError, match="x_train.npy is damaged or cut short"):
+  with pytest.raises(DataError, match=r"x_train.npy is damaged or cut short"):
     load(spec, tmp_path)
 
 

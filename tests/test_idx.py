@@ -49,5 +49,5 @@ def test_damage_is_named(tmp_path, damage, message):
 
 
 def test_missing_file(tmp_path):
-  with pytest.raises(DataError, match="cannot read .*nothing.gz: No such file"):
+  with pytest.raises(DataError, match=r"cannot read .*nothing.gz: No such file"):
     idx.read(tmp_path / "nothing.gz")

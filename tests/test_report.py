@@ -225,6 +225,13 @@ def test_arrays_that_are_missing_or_damaged_leave_pictures_out(tmp_path):
     assert list(plots.make_pictures(folder)) == ["rate_distortion"]
 
 
+def test_pickled_arrays_are_not_opened(tmp_path):
+  folder = make_run(tmp_path / "a")
+  np.savez(folder / "predictions.npz", label=np.array([{"code": "runs"}], dtype=object))
+  with pytest.warns(UserWarning, match=r"predictions\.npz"):
+    assert runs.read_arrays(runs.read_run(folder), "predictions.npz") == {}
+
+
 @pytest.mark.parametrize("shape", [(4, 64), (4, 8, 8, 1), (4, 8, 8, 3)])
 def test_images_of_every_layout(tmp_path, shape):
   folder = make_run(tmp_path / "a", mistakes=4)
@@ -295,7 +302,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
   assert [file.name for file in tmp_path.iterdir()] == ["out.png"]
 
 
-def test_report_imports_neither_jax_nor_pyplot():
-  code = "import sys, ibjax.report.page; print({'jax', 'matplotlib.pyplot'} & sys.modules.keys())"
-  done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+def test_report_imports_neither_jax_nor_pyplot(tmp_path):
+  code = (
+    "import sys, ibjax.report.page as page; page.write_page(sys.argv[1]);"
+    "print({'jax', 'matplotlib.pyplot'} & sys.modules.keys())"
+  )
+  command = [sys.executable, "-c", code, str(make_run(tmp_path / "a", dim=2))]
+  done = subprocess.run(command, check=True, capture_output=True, text=True)
   assert done.stdout.strip() == "set()"

@@ -100,6 +100,21 @@ def choose_variant(argument: str | None, known: tuple[str, ...] = VARIANTS) -> s
   return argument
 
 
+def paper_schedule(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """Sets the schedule of Alemi et al.'s demonstration: batch 100, Adam 1e-4, 200 epochs.
+
+  Adam with b1 = 0.5, the rate times 0.97 every 2 epochs, weights averaged with 0.999.
+  """
+  c.data.batch_size = 100
+  c.optimizer = dict(fn="optax:adam", learning_rate=1e-4, b1=0.5)
+  c.schedule = dict(fn="ibjax.core.schedules:staircase", decay=0.97, every="2 epochs")
+  c.train.duration = "200 epochs"
+  c.train.ema = 0.999
+  c.eval.every = "5 epochs"
+  c.checkpoint.every = "5 epochs"
+  return c
+
+
 def shrink(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """Shrinks a recipe to its smoke form: the same method in seconds, on scikit-learn's digits."""
   c.data.source = "digits"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -27,7 +28,7 @@ def of_arrays(splits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
 
   Example:
     >>> of_arrays({"train": (np.zeros((1, 2)), np.zeros(1, int))})[:8]
-    '1ab30c6a'
+    '59cbc9ad'
   """
   digest = hashlib.sha256()
   for name in sorted(splits):
@@ -99,21 +100,20 @@ def of_recorded_files(paths: Iterable[pathlib.Path], record: pathlib.Path) -> di
   return {name: entry[2] for name, entry in now.items()}
 
 
-def write_atomically(path: pathlib.Path, content: bytes) -> bool:
-  """Writes a cache file whole or not at all; returns False where the folder is read-only."""
+def write_atomically(path: pathlib.Path, content: bytes) -> None:
+  """Writes a cache file whole or not at all; where the folder is read-only, not at all."""
   # Two processes may write at once: each has its own file, and the last rename wins.
   partial = path.with_name(f".{path.name}.{os.getpid()}")
   try:
     partial.write_bytes(content)
     partial.replace(path)
   except OSError:
-    partial.unlink(missing_ok=True)
-    return False
-  return True
+    with contextlib.suppress(OSError):
+      partial.unlink(missing_ok=True)
 
 
-def write_array_atomically(path: pathlib.Path, array: np.ndarray) -> bool:
-  """Writes a cached array as .npy, whole or not at all; False where the folder is read-only."""
+def write_array_atomically(path: pathlib.Path, array: np.ndarray) -> None:
+  """Writes a cached array as .npy, as `write_atomically` does."""
   buffer = io.BytesIO()
   np.save(buffer, array, allow_pickle=False)
-  return write_atomically(path, buffer.getvalue())
+  write_atomically(path, buffer.getvalue())

@@ -28,7 +28,7 @@ class Reference(NamedTuple):
   version: str
 
   def __str__(self) -> str:
-    return f"{self.name}/{self.config}:{self.version}" if self.config else f"{self[0]}:{self[2]}"
+    return "/".join(part for part in self[:2] if part) + f":{self.version}"
 
 
 def load(argument: str, data_dir: pathlib.Path) -> Source:
@@ -82,7 +82,7 @@ def load(argument: str, data_dir: pathlib.Path) -> Source:
     splits[split] = Split(n=part.num_examples, read=read, nbytes=nbytes)
     if split == "train":
       cache = folder / f"ibjax_labels_{split}_{digest[:16]}.npy"
-      train_labels = _labels(cache, records, label)
+      train_labels = _labels(f"{spec}/{split}", cache, records, label)
       check_labels(f"{spec}/{split}", train_labels, len(names))
   return Source(
     name=spec,
@@ -245,7 +245,7 @@ def _examples(where: str, records: Any, indices: np.ndarray) -> list[dict[str, A
     ) from error
 
 
-def _labels(cache: pathlib.Path, records: Any, label: str) -> np.ndarray:
+def _labels(where: str, cache: pathlib.Path, records: Any, label: str) -> np.ndarray:
   try:
     labels = np.load(cache, allow_pickle=False)
     if labels.shape == (len(records),) and labels.dtype == np.int32:
@@ -253,7 +253,7 @@ def _labels(cache: pathlib.Path, records: Any, label: str) -> np.ndarray:
   except (OSError, ValueError, EOFError):
     pass  # not there yet, or cut short: make it again
   blocks = np.array_split(np.arange(len(records)), max(1, len(records) // 4096))
-  examples = (_examples(cache.stem, records, block) for block in blocks)
+  examples = (_examples(where, records, block) for block in blocks)
   labels = np.array([example[label] for block in examples for example in block], np.int32)
   fingerprint.write_array_atomically(cache, labels)
   return labels

@@ -1,0 +1,1 @@
+"""Closed forms and exact solvers: what the learned things are held to."""

@@ -1,0 +1,212 @@
+"""Every method, found by discovery, keeps its room's contract and its own known answers."""
+
+import ast
+import importlib
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ibjax.core.errors import IbjaxError
+from ibjax.core.resolver import method_modules
+from ibjax.core.types import Batch, Case, Code, ObjectiveSpec, Outputs
+from ibjax.programs.frame import combine
+
+ROOMS = ("objectives", "bottlenecks", "models")
+
+
+def methods(room):
+  found = []
+  for name in method_modules(f"ibjax.{room}"):
+    module = importlib.import_module(name)
+    if hasattr(module, "CASES"):
+      found.append(name)
+  return found
+
+
+def factory(name):
+  return getattr(importlib.import_module(name), name.rpartition(".")[2])
+
+
+def cases(room):
+  return [
+    pytest.param(name, case, id=f"{name.rpartition('.')[2]}: {case.name}")
+    for name in methods(room)
+    for case in importlib.import_module(name).CASES
+  ]
+
+
+ALL = [(room, name) for room in ROOMS for name in methods(room)]
+
+
+def close(found, expected, case: Case):
+  np.testing.assert_allclose(found, expected, rtol=case.rtol, atol=1e-6 * case.rtol)
+
+
+def test_discovery_finds_the_methods():
+  names = {name.rpartition(".")[2] for _, name in ALL}
+  assert {"vib", "ceb", "cross_entropy", "gaussian", "identity", "mlp"} <= names
+
+
+@pytest.mark.parametrize(("room", "name"), ALL)
+def test_one_file_one_factory_with_defaults_and_a_source(room, name):
+  module = importlib.import_module(name)
+  build = factory(name)
+  assert build.__module__ == name
+  for parameter in inspect.signature(build).parameters.values():
+    assert parameter.default is not parameter.empty, f"{name}: {parameter.name} has no default"
+  assert "Source:" in inspect.getdoc(build)
+  assert module.CASES and all(case.source for case in module.CASES)
+  build()
+
+
+@pytest.mark.parametrize(("room", "name"), ALL)
+def test_imports_of_a_method_go_one_way(room, name):
+  tree = ast.parse(inspect.getsource(importlib.import_module(name)))
+  for node in ast.walk(tree):
+    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ibjax."):
+      assert node.module.split(".")[1] in ("core", room), f"{name} imports {node.module}"
+
+
+@pytest.mark.parametrize(("name", "case"), cases("objectives"))
+def test_objective_case(name, case):
+  build = factory(name)
+  given = dict(case.inputs())
+  outputs, batch = given["outputs"], given["batch"]
+  spec = ObjectiveSpec(given["label_probs"], outputs.code.value.shape[-1])
+  params, state = build(**case.hyper).init(jax.random.key(0), spec)
+  params = given.get("params", params)
+
+  def run(hyper):  # the factory is called inside the traced function, as the trainer does
+    terms = build(**hyper).loss(params, state, outputs, batch, jax.random.key(1), jnp.int32(0))
+    (minimised, minimax), _ = combine(terms, jnp.ones(batch["y"].shape, bool))
+    values = {k: t.value for k, t in terms.losses.items()} | dict(terms.metrics)
+    return values | {"loss": minimised if minimax is None else minimised + minimax}
+
+  found = jax.jit(run)({key: jnp.float32(value) for key, value in case.hyper.items()})
+  for key, expected in case.expected.items():
+    close(np.mean(found[key]), expected, case)
+
+
+@pytest.mark.parametrize(("name", "case"), cases("bottlenecks"))
+def test_bottleneck_case(name, case):
+  channel = factory(name)(**case.hyper)
+  given = dict(case.inputs())
+  params, state = channel.init(jax.random.key(0))
+  params = given.get("params", params)
+  code, _ = jax.jit(
+    lambda p, f, k: channel.apply(p, state, f, key=k, train=False)
+  )(params, given["features"], jax.random.key(1))
+  for key, expected in case.expected.items():
+    close(getattr(code, key), expected, case)
+
+
+@pytest.mark.parametrize(("name", "case"), cases("models"))
+def test_model_case(name, case):
+  model = factory(name)(**case.hyper)
+  given = dict(case.inputs())
+  params, state = model.init(jax.random.key(0), given["x"])
+  params = given.get("params", params)
+  out, _ = model.apply(params, state, given["x"], key=None, train=False)
+  close(out, case.expected["out"], case)
+
+
+def example(n=6, c=3, d=4, dtype=jnp.float32):
+  """A batch every objective can take: a Gaussian code and logits."""
+  k = jax.random.split(jax.random.key(0), 3)
+  mean, log_scale = jax.random.normal(k[0], (n, d)), jnp.zeros((n, d)) - 0.5
+  code = Code(mean, jnp.sum(mean**2, -1), None, {"mean": mean, "log_scale": log_scale})
+  logits = jax.random.normal(k[1], (n, c)).astype(dtype)
+  batch: Batch = {"y": jax.random.randint(k[2], (n,), 0, c), "mask": jnp.ones(n, bool)}
+  return Outputs(code, logits), batch, ObjectiveSpec(jnp.full(c, 1 / c), d)
+
+
+@pytest.mark.parametrize("name", methods("objectives"))
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_objective_values_are_per_example_float32_with_finite_gradients(name, dtype):
+  outputs, batch, spec = example(dtype=dtype)
+  objective = factory(name)()
+  params, state = objective.init(jax.random.key(0), spec)
+
+  def loss(params, prediction, mean):
+    code = outputs.code._replace(value=mean, aux={**outputs.code.aux, "mean": mean})
+    terms = objective.loss(
+      params, state, Outputs(code, prediction), batch, jax.random.key(1), jnp.int32(0)
+    )
+    for key, value in {**{k: t.value for k, t in terms.losses.items()}, **terms.metrics}.items():
+      assert value.shape in ((), batch["y"].shape), key
+      assert value.dtype == jnp.float32, key
+    assert jax.tree.structure(terms.state) == jax.tree.structure(state)
+    return combine(terms, batch["mask"])[0][0]
+
+  grads = jax.grad(loss, argnums=(0, 1, 2))(params, outputs.prediction, outputs.code.value)
+  assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(grads))
+
+
+@pytest.mark.parametrize("name", methods("objectives"))
+def test_objective_hyperparameters_may_be_traced_and_vmapped(name):
+  outputs, batch, spec = example()
+  build = factory(name)
+  defaults = {
+    key: parameter.default for key, parameter in inspect.signature(build).parameters.items()
+    if isinstance(parameter.default, float)
+  }
+
+  def run(hyper):
+    objective = build(**hyper)
+    params, state = objective.init(jax.random.key(0), spec)
+    terms = objective.loss(params, state, outputs, batch, jax.random.key(1), jnp.int32(0))
+    return combine(terms, batch["mask"])[0][0]
+
+  values = {key: np.float32([value, value * 0.5 + 0.1]) for key, value in defaults.items()}
+  together = jax.vmap(run)(values)
+  alone = [run({key: value[i] for key, value in values.items()}) for i in range(2)]
+  np.testing.assert_allclose(together, alone, rtol=1e-6)
+  assert together[0] != together[1], "no hyperparameter changes the loss"
+
+
+@pytest.mark.parametrize("name", methods("objectives"))
+def test_objective_ignores_masked_examples(name):
+  outputs, batch, spec = example()
+  objective = factory(name)()
+  params, state = objective.init(jax.random.key(0), spec)
+
+  def loss(prediction, mask):
+    terms = objective.loss(
+      params, state, outputs._replace(prediction=prediction), batch, jax.random.key(1), 0
+    )
+    return combine(terms, mask)[0][0]
+
+  mask = jnp.arange(6) < 4
+  spoiled = outputs.prediction.at[4:].set(1e9)
+  assert loss(outputs.prediction, mask) == loss(spoiled, mask)
+  assert loss(outputs.prediction, mask) != loss(outputs.prediction, jnp.ones(6, bool))
+
+
+@pytest.mark.parametrize("name", methods("objectives"))
+def test_objective_refuses_labels_of_another_length(name):
+  outputs, batch, spec = example()
+  objective = factory(name)()
+  params, state = objective.init(jax.random.key(0), spec)
+  with pytest.raises(IbjaxError, match=r"shape"):
+    short = {**batch, "y": batch["y"][:-1]}
+    objective.loss(params, state, outputs, short, jax.random.key(1), 0)
+
+
+@pytest.mark.parametrize("name", methods("bottlenecks"))
+def test_bottleneck_contract(name):
+  channel = factory(name)(dim=3)
+  params, state = channel.init(jax.random.key(0))
+  features = jax.random.normal(jax.random.key(1), (5, channel.features))
+  apply = jax.jit(lambda f, k: channel.apply(params, state, f, key=k, train=True))
+  code, new_state = apply(features.astype(jnp.bfloat16), jax.random.key(2))
+  assert code.value.shape == (5, 3) and code.value.dtype == jnp.float32
+  assert jax.tree.structure(new_state) == jax.tree.structure(state)
+  if code.rate is not None:
+    assert code.rate.shape == (5,) and code.rate.dtype == jnp.float32
+  again, _ = apply(features.astype(jnp.bfloat16), jax.random.key(2))
+  np.testing.assert_array_equal(code.value, again.value)
+  with pytest.raises(IbjaxError, match="features has shape"):
+    channel.apply(params, state, features[:, :-1], key=jax.random.key(2), train=True)
