@@ -48,7 +48,7 @@ def resolve(python: str, requirements: list[str], constraints: Pins) -> Pins:
 
 
 def pinned_lines(
-  pins: dict[tuple[int, int], Pins], skip: dict[tuple[int, int], Pins], markers: dict[str, str]
+  pins: dict[tuple[int, ...], Pins], skip: dict[tuple[int, ...], Pins], markers: dict[str, str]
 ) -> list[str]:
   """Returns the lock's lines: one per name, or one per range of Pythons where they differ."""
   pythons, lines = sorted(pins), []
@@ -69,8 +69,8 @@ def pinned_lines(
 
 def main() -> None:
   run_requirements, dev_requirements = declared()
-  run: dict[tuple[int, int], Pins] = {}
-  dev: dict[tuple[int, int], Pins] = {}
+  run: dict[tuple[int, ...], Pins] = {}
+  dev: dict[tuple[int, ...], Pins] = {}
   for python in sys.argv[1:] or sys.exit(__doc__):
     code = "import sys; print(*sys.version_info[:2])"
     found = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout
@@ -80,7 +80,7 @@ def main() -> None:
     run[key] = resolve(python, run_requirements, dev[key])
   # A marker written in setup.cfg (a platform, say) holds in the lock as well.
   marked = [line.split(";") for line in run_requirements + dev_requirements if ";" in line]
-  markers = {re.match(r"[\w-]+", line).group().lower(): marker.strip() for line, marker in marked}
+  markers = {re.split(r"[^\w-]", line)[0].lower(): marker.strip() for line, marker in marked}
   lines = pinned_lines(run, {}, markers)
   (ROOT / "requirements.lock").write_text(HEADER + "\n".join(lines) + "\n")
   lines = ["-r requirements.lock", *pinned_lines(dev, run, markers)]

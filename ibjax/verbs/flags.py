@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pathlib
 import re
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,15 +71,37 @@ def load_config(verb: str, values: flags.FlagValues, argv: Sequence[str]) -> dic
       f"`ibjax {verb}` needs --config=FILE.py, e.g. --config=configs/variational/vib_mnist.py."
     )
   _check_file(given)
-  # Once without the overrides, so that a mistyped key can be shown its neighbours.
-  bare = flags.FlagValues()
-  _define_config(bare, [f"--config={given}"])
-  parse(bare, verb, [f"--config={given}"])
+  # Once without the overrides, so that a mistyped key or argument can be shown its neighbours.
+  bare = _load_bare(given)
   for override in overrides(argv):
-    check_key(bare["config"].value, override.split("=", 1)[0].removeprefix("config."))
+    check_key(bare, override.split("=", 1)[0].removeprefix("config."))
   _define_config(values, argv)
   no_positional(verb, parse(values, verb, argv))
   return resolved(values["config"].value)
+
+
+def _load_bare(given: str) -> ml_collections.ConfigDict:
+  path, argument = split_path(given)
+  spec = importlib.util.spec_from_file_location("ibjax_config", path)
+  assert spec is not None and spec.loader is not None  # the file exists and ends in .py
+  module = importlib.util.module_from_spec(spec)
+  try:
+    spec.loader.exec_module(module)
+    return module.get_config(*argument)
+  except IbjaxError:
+    raise
+  except Exception as error:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    raise ConfigError(
+      f"the config file {path} fails: {type(error).__name__}: {error} "
+      f"({where.filename}, line {where.lineno})."
+    ) from error
+
+
+def split_path(given: str) -> tuple[pathlib.Path, list[str]]:
+  """Splits FILE.py:ARGUMENT into (FILE.py, [ARGUMENT])."""
+  head, separator, argument = given.partition(".py:")
+  return (pathlib.Path(f"{head}.py"), [argument]) if separator else (pathlib.Path(given), [])
 
 
 def _define_config(values: flags.FlagValues, argv: Sequence[str]) -> None:
@@ -110,14 +134,14 @@ def config_path(argv: Sequence[str]) -> str | None:
 
 
 def _check_file(given: str) -> None:
-  path = pathlib.Path(given.rsplit(".py:", 1)[0] + ".py" if ".py:" in given else given)
-  if path.is_file():
+  path, _ = split_path(given)
+  if path.is_file() and path.suffix == ".py":
     return
-  known = [str(p) for p in pathlib.Path("configs").rglob("*.py")] if path.parts else []
+  known = [str(known) for known in pathlib.Path("configs").rglob("*.py")]
   guess = nearest(str(path), known) or next((k for k in known if path.stem in k), None)
   hint = f" Did you mean '{guess}'?" if guess else ""
   where = " Config files are found from the current folder; `ibjax list configs` shows them."
-  raise ConfigError(f"--config={given}: there is no file '{path}'.{hint}{where}")
+  raise ConfigError(f"--config={given}: there is no config file '{path}'.{hint}{where}")
 
 
 def check_key(config: ml_collections.ConfigDict, key: str) -> None:
@@ -136,11 +160,5 @@ def check_key(config: ml_collections.ConfigDict, key: str) -> None:
 
 
 def _plain(error: BaseException) -> str:
-  """The sentence in an error of the flag libraries, without their quoting and tracebacks."""
-  cause: BaseException | None = error
-  while cause is not None:
-    if isinstance(cause, IbjaxError):
-      return str(cause)
-    cause = cause.__cause__ or cause.__context__
   text = str(error).strip() or type(error).__name__
   return text if text[-1] in ".'\"" else text + "."
