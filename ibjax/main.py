@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -39,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   if not arguments or arguments[0] in ("-h", "--help", "help"):
     print(usage())
     return 0 if arguments else EXIT_ERROR
+  # Orbax logs the tracebacks of its threads before the same error reaches us, in our words.
+  logging.getLogger("absl").setLevel(logging.CRITICAL)
   try:
     if arguments[0] not in VERBS:
       raise IbjaxError(unknown("verb", arguments[0], VERBS))

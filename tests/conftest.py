@@ -1,11 +1,17 @@
 """Every test process sees eight virtual devices; a run uses one unless it asks for more."""
 
 import os
+import tempfile
 
 # Before jax is imported: the number of devices cannot be changed afterwards.
 os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 ).strip()
 os.environ["JAX_PLATFORMS"] = "cpu"
-# A run must give the same result with rank promotion forbidden: silent broadcasting hides bugs.
-os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "allow")
+# Compiled programs are kept between the tests and processes of this machine: most tests build the
+# same few tiny runs. What a cached program computes is what a fresh one computes.
+os.environ.setdefault(
+  "JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettempdir(), f"ibjax-tests-{os.getuid()}")
+)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"

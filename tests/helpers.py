@@ -66,14 +66,11 @@ def same(a: Any, b: Any) -> bool:
   return all(np.array_equal(np.asarray(x), np.asarray(y)) for x, y in leaves)
 
 
-def environment(devices: int = 1, cache: pathlib.Path | None = None) -> dict[str, str]:
-  """Environment of the real binary in a test."""
+def environment(devices: int = 1) -> dict[str, str]:
+  """Environment of the real binary in a test; what is compiled is shared (see conftest.py)."""
   env = {**os.environ, "JAX_PLATFORMS": "cpu"}
   env["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
   env["PYTHONPATH"] = str(ROOT)
-  if cache is not None:  # compiled once for all the processes of a test
-    env["JAX_COMPILATION_CACHE_DIR"] = str(cache)
-    env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
   return env
 
 
@@ -83,12 +80,11 @@ def command(*arguments: str) -> list[str]:
 
 
 def ibjax(
-  *arguments: str, devices: int = 1, cache: pathlib.Path | None = None, timeout: float = 300,
-  cwd: pathlib.Path = ROOT,
+  *arguments: str, devices: int = 1, timeout: float = 300, cwd: pathlib.Path = ROOT
 ) -> subprocess.CompletedProcess:
   """Runs the real binary to its end."""
   return subprocess.run(
-    command(*arguments), env=environment(devices, cache), cwd=cwd, timeout=timeout,
+    command(*arguments), env=environment(devices), cwd=cwd, timeout=timeout,
     capture_output=True, text=True, stdin=subprocess.DEVNULL,
   )
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keeping
@@ -90,8 +91,10 @@ class Checkpoints:
       read_only=read_only,
       enable_async_checkpointing=True,
     )
+    # Handlers given, not guessed: otherwise a manager that has saved nothing cannot list arrays.
+    handlers = {"state": ocp.StandardCheckpointHandler(), "about": ocp.JsonCheckpointHandler()}
     self._manager = ocp.CheckpointManager(
-      directory.absolute(), options=options, item_names=("state", "about")
+      directory.absolute(), options=options, item_handlers=handlers
     )
     self._copy = jax.jit(lambda state: jax.tree.map(jnp.copy, state))
     self._digest = jax.jit(digest)
@@ -118,7 +121,7 @@ class Checkpoints:
     """
     if step in self._manager.all_steps():
       return
-    about = {"step": step, "digest": [int(d) for d in self._digest(state)]}
+    about = {"step": step, "digest": np.asarray(self._digest(state)).tolist()}
     try:
       # The next update gives the state's buffers away while they are still being written.
       self._manager.save(
@@ -193,7 +196,7 @@ class Checkpoints:
     restored = self._manager.restore(
       step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
     )["state"]
-    found = [int(d) for d in self._digest(restored)]
+    found = np.asarray(self._digest(restored)).tolist()
     saved = about["about"]["digest"]
     if found != saved:
       leaves = jax.tree_util.tree_flatten_with_path(abstract)[0]
