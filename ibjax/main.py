@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv: the arguments after the program's name; `sys.argv[1:]` when None.
 
   Returns:
-    0 done, 2 bad input (explained on stderr), 75 stopped early with all saved.
+    0 done, 2 bad input (explained on stderr), 75 stopped early with all saved,
+    130 interrupted.
   """
   arguments = list(sys.argv[1:] if argv is None else argv)
   if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -49,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
   except IbjaxError as error:
     print(f"error: {error}", file=sys.stderr)
     return EXIT_ERROR
+  except KeyboardInterrupt:
+    print("interrupted; the same command continues from what was saved", file=sys.stderr)
+    return 130
 
 
 if __name__ == "__main__":

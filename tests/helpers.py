@@ -84,8 +84,13 @@ def ibjax(
 ) -> subprocess.CompletedProcess:
   """Runs the real binary to its end."""
   return subprocess.run(
-    command(*arguments), env=environment(devices), cwd=cwd, timeout=timeout,
-    capture_output=True, text=True, stdin=subprocess.DEVNULL,
+    command(*arguments),
+    env=environment(devices),
+    cwd=cwd,
+    timeout=timeout,
+    capture_output=True,
+    text=True,
+    stdin=subprocess.DEVNULL,
   )
 
 

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from ibjax.core.errors import CheckpointError, ConfigError
 from ibjax.train import loop, records
 from ibjax.train.checkpoint import Checkpoints, digest
 from ibjax.train.mesh import make_mesh
-from jax.sharding import NamedSharding, PartitionSpec
 from tests.helpers import ROOT, environment, final_state, same, tiny_setup, train
 
 SHORT = dict(train__duration="30 steps", checkpoint__every="10 steps")
@@ -131,8 +131,12 @@ def test_the_digest_sees_every_bit_and_no_sharding():
 
 def test_the_best_by_validation_is_kept_and_reported(tmp_path):
   overrides = dict(
-    data__validation=100, checkpoint__best="err_frac", checkpoint__keep=1,
-    train__duration="60 steps", eval__every="10 steps", checkpoint__every="10 steps",
+    data__validation=100,
+    checkpoint__best="err_frac",
+    checkpoint__keep=1,
+    train__duration="60 steps",
+    eval__every="10 steps",
+    checkpoint__every="10 steps",
     optimizer__learning_rate=0.02,
   )
   setup = tiny_setup(**overrides)
@@ -140,12 +144,13 @@ def test_the_best_by_validation_is_kept_and_reported(tmp_path):
   workdir.mkdir()
   _, lines, timing = loop.train(setup, workdir)
   lines.close()
-  curve = [l for l in records.read_lines(workdir / "metrics.jsonl") if l["split"] == "validation"]
+  written = records.read_lines(workdir / "metrics.jsonl")
+  curve = [line for line in written if line["split"] == "validation"]
   best = min(line["err_frac"] for line in curve)
   chosen = [line["step"] for line in curve if line["err_frac"] == best]
   assert timing["step"] in chosen
   assert lines.last["validation"]["err_frac"] == best
-  test = {l["step"]: l for l in records.read_lines(workdir / "metrics.jsonl") if l["split"] == "test"}
+  test = {line["step"]: line for line in written if line["split"] == "test"}
   np.testing.assert_allclose(lines.last["test"]["err_frac"], test[timing["step"]]["err_frac"])
 
 
@@ -178,19 +183,30 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint_usable(tmp_pat
     "sys.exit(main(sys.argv[1:]))"
   )
   arguments = [
-    "train", "--config=configs/variational/vib_mnist.py:smoke", f"--workdir={tmp_path}",
-    "--config.train.duration=50 steps", "--config.checkpoint.every=10 steps",
+    "train",
+    "--config=configs/variational/vib_mnist.py:smoke",
+    f"--workdir={tmp_path}",
+    "--config.train.duration=50 steps",
+    "--config.checkpoint.every=10 steps",
   ]
   done = subprocess.run(
-    [sys.executable, "-c", program, *arguments], env=environment(), cwd=ROOT,
-    capture_output=True, text=True, timeout=300,
+    [sys.executable, "-c", program, *arguments],
+    env=environment(),
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=300,
   )
   assert done.returncode == 2, done.stderr
   assert "could not be written" in done.stderr and "last good one is of step 20" in done.stderr
   assert done.stderr.strip().splitlines()[-1].startswith("error: a checkpoint could not be")
   again = subprocess.run(
-    [sys.executable, "-m", "ibjax.main", *arguments], env=environment(), cwd=ROOT,
-    capture_output=True, text=True, timeout=300,
+    [sys.executable, "-m", "ibjax.main", *arguments],
+    env=environment(),
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=300,
   )
   assert again.returncode == 0, again.stderr
   assert "continuing from the checkpoint of step 20" in again.stderr

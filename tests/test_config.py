@@ -6,6 +6,7 @@ import pathlib
 import jax
 import numpy as np
 import pytest
+from absl import flags as absl_flags
 
 from ibjax.core import config as base
 from ibjax.core.duration import to_steps
@@ -14,7 +15,6 @@ from ibjax.core.resolver import bind, resolve
 from ibjax.core.schedules import constant, cosine, linear, staircase
 from ibjax.programs.hyper import traced
 from ibjax.verbs.flags import load_config as load_from_flags
-from absl import flags as absl_flags
 from tests.helpers import CONFIGS, ROOT, VIB, load_config, tiny
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"

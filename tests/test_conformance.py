@@ -96,9 +96,9 @@ def test_bottleneck_case(name, case):
   given = dict(case.inputs())
   params, state = channel.init(jax.random.key(0))
   params = given.get("params", params)
-  code, _ = jax.jit(
-    lambda p, f, k: channel.apply(p, state, f, key=k, train=False)
-  )(params, given["features"], jax.random.key(1))
+  code, _ = jax.jit(lambda p, f, k: channel.apply(p, state, f, key=k, train=False))(
+    params, given["features"], jax.random.key(1)
+  )
   for key, expected in case.expected.items():
     close(getattr(code, key), expected, case)
 
@@ -150,7 +150,8 @@ def test_objective_hyperparameters_may_be_traced_and_vmapped(name):
   outputs, batch, spec = example()
   build = factory(name)
   defaults = {
-    key: parameter.default for key, parameter in inspect.signature(build).parameters.items()
+    key: parameter.default
+    for key, parameter in inspect.signature(build).parameters.items()
     if isinstance(parameter.default, float)
   }
 

@@ -14,6 +14,7 @@ import pathlib
 import struct
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -150,7 +151,7 @@ def test_damaged_records(tmp_path):
 
 def test_read_only_folder_loads(tmp_path, monkeypatch):
   write_set(tmp_path, toy_splits())
-  refuse = lambda *_: (_ for _ in ()).throw(PermissionError())  # noqa: E731
+  refuse = lambda *_: (_ for _ in ()).throw(PermissionError())
   monkeypatch.setattr(pathlib.Path, "write_bytes", refuse)
   assert load("tfds:toy:1.0.0", tmp_path).splits["train"].n == 40
   assert not list(tmp_path.rglob("*ibjax*"))
@@ -274,6 +275,24 @@ def test_raw_file_corrupted(tmp_path):
   raw_files.verify(path, found)
   with pytest.raises(DataError, match=rf"one.gz \(3 bytes\) has sha256 {found}.*{'0' * 64}"):
     raw_files.verify(path, "0" * 64)
+
+
+def test_repacked_raw_files_are_taken_only_when_asked_for_and_noted(tmp_path):
+  import tensorflow_datasets as tfds
+
+  url = "http://a.org/one.gz"
+  (tmp_path / "one.gz").write_bytes(b"abc")
+  info = tfds.download.checksums.UrlInfo(size=3, checksum="0" * 64, filename="one.gz")
+  builder = types.SimpleNamespace(
+    url_infos={url: info}, name="toy", MANUAL_DOWNLOAD_INSTRUCTIONS=None
+  )
+  extract, notes = str(tmp_path / "extract"), []
+  with pytest.raises(DataError, match="--accept_repacked"):
+    raw_files.manager(builder, tmp_path, extract, notes).download(url)
+  assert notes == []
+  manager = raw_files.manager(builder, tmp_path, extract, notes, repacked=True)
+  assert manager.download(url) == tmp_path / "one.gz"
+  assert hashlib.sha256(b"abc").hexdigest() in notes[0]
 
 
 def test_host_out_of_reach():

@@ -43,7 +43,8 @@ def test_parameters_sharded_over_the_model_axis_agree(one, tmp_path):
   spec = setup.abstract.params["encoder"]["dense_0"]["kernel"].sharding.spec
   assert tuple(spec) == (None, "model")
   assert tuple(setup.abstract.opt_state[0].mu["encoder"]["dense_0"]["kernel"].sharding.spec) == (
-    None, "model",
+    None,
+    "model",
   )
   agree(one, train(setup, tmp_path))
 
@@ -58,10 +59,17 @@ def test_two_processes_agree_with_one(one, tmp_path):
   processes = [
     subprocess.Popen(
       command(
-        "train", *flags("configs/variational/vib_mnist.py:smoke", workdir, overrides),
-        f"--coordinator=127.0.0.1:{port}", "--num_processes=2", f"--process_id={i}",
+        "train",
+        *flags("configs/variational/vib_mnist.py:smoke", workdir, overrides),
+        f"--coordinator=127.0.0.1:{port}",
+        "--num_processes=2",
+        f"--process_id={i}",
       ),
-      env=environment(4), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+      env=environment(4),
+      cwd=ROOT,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
     )
     for i in range(2)
   ]

@@ -8,9 +8,9 @@ from scipy import integrate, stats
 
 from ibjax.bottlenecks.gaussian import gaussian, mixture_log_prob
 from ibjax.core import numerics
+from ibjax.core.types import ObjectiveSpec, Outputs
 from ibjax.exact.linear_gaussian_vib import linear_gaussian_vib
 from ibjax.objectives.variational.vib import vib
-from ibjax.core.types import ObjectiveSpec, Outputs
 
 
 @pytest.fixture
@@ -64,7 +64,9 @@ def test_mixture_log_prob_is_a_density(x64):
 def test_mixture_rate_averages_to_the_kl_by_quadrature(x64):
   channel = gaussian(dim=1, prior="mixture", components=2)
   params = {
-    "mean": jnp.array([[-1.0], [2.0]]), "log_scale": jnp.zeros((2, 1)), "logit": jnp.zeros(2)
+    "mean": jnp.array([[-1.0], [2.0]]),
+    "log_scale": jnp.zeros((2, 1)),
+    "logit": jnp.zeros(2),
   }
   raw = numerics.inverse_softplus(0.4) + 5.0
   features = jnp.tile(jnp.array([[0.5, raw]]), (200_000, 1))

@@ -67,7 +67,9 @@ def test_eval_feed_counts_each_example_once():
   opened = feed.EvalFeed(source().splits["test"], mesh, batch_size=4, resident=True)
   for _ in range(2):  # the second time from what was kept
     rows = [np.asarray(b["x"])[np.asarray(b["mask"])] for b in opened]
-    np.testing.assert_array_equal(np.concatenate(rows), source().splits["test"].read(np.arange(7))["x"])
+    np.testing.assert_array_equal(
+      np.concatenate(rows), source().splits["test"].read(np.arange(7))["x"]
+    )
 
 
 def test_streamed_and_resident_runs_are_equal_bit_for_bit(tmp_path):

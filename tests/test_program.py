@@ -26,9 +26,7 @@ def step_once(setup, steps=1):
 
 def test_accumulated_gradients_are_the_full_batch_gradient():
   # The deterministic model: microbatches of a stochastic one draw other noise.
-  whole, parts = (
-    step_once(tiny_setup(path=DETERMINISTIC, train__accumulate=n), 3) for n in (1, 4)
-  )
+  whole, parts = (step_once(tiny_setup(path=DETERMINISTIC, train__accumulate=n), 3) for n in (1, 4))
   for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(parts.params), strict=True):
     np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6)
   a, b = (finalize(jax.device_get(s.acc)) for s in (whole, parts))
@@ -64,7 +62,7 @@ def test_weight_average_by_hand():
     state = setup.runner.run(state, source.data, table, np.int32(1), setup.hyper)
     decay = np.float32(min(0.5, (1 + i) / (10 + i)))
     params = jax.device_get(state.params)
-    average = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, average, params)
+    average = jax.tree.map(lambda e, p, d=decay: d * e + (1 - d) * p, average, params)
   for a, b in zip(jax.tree.leaves(average), jax.tree.leaves(state.ema), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
@@ -92,7 +90,9 @@ def test_a_new_beta_does_not_compile_again():
 
 def test_the_step_compiles_once_in_a_run_of_uneven_dispatches(tmp_path):
   setup = tiny_setup(
-    train__duration="37 steps", train__log_every="7 steps", eval__every="11 steps",
+    train__duration="37 steps",
+    train__log_every="7 steps",
+    eval__every="11 steps",
     train__steps_per_dispatch=5,
   )
   train(setup, tmp_path)
@@ -102,14 +102,18 @@ def test_the_step_compiles_once_in_a_run_of_uneven_dispatches(tmp_path):
 
 def test_where_dispatches_are_cut_changes_nothing(tmp_path):
   runs = [
-    final_state(tiny_setup(train__steps_per_dispatch=depth, train__duration="23 steps"), tmp_path / str(depth))
+    final_state(
+      tiny_setup(train__steps_per_dispatch=depth, train__duration="23 steps"), tmp_path / str(depth)
+    )
     for depth in (1, 4, 50)
   ]
   assert same(runs[0], runs[1]) and same(runs[0], runs[2])
 
 
 def test_several_training_samples_average_the_same_loss():
-  one, many = (step_once(tiny_setup(train__samples=n, optimizer__learning_rate=0.0)) for n in (1, 64))
+  one, many = (
+    step_once(tiny_setup(train__samples=n, optimizer__learning_rate=0.0)) for n in (1, 64)
+  )
   a, b = (finalize(jax.device_get(s.acc)) for s in (one, many))
   np.testing.assert_allclose(a["rate_nats"], b["rate_nats"], rtol=1e-5)
   np.testing.assert_allclose(a["distortion_nats"], b["distortion_nats"], rtol=0.1)

@@ -13,8 +13,12 @@ from ibjax.train import loop, records
 from tests.helpers import ROOT, command, environment, flags, ibjax, same, tiny_setup, train
 
 OVERRIDES = (
-  "train.duration=600 steps", "checkpoint.every=20 steps", "eval.every=50 steps",
-  "train.log_every=15 steps", "train.steps_per_dispatch=7", "train.ema=0.99",
+  "train.duration=600 steps",
+  "checkpoint.every=20 steps",
+  "eval.every=50 steps",
+  "train.log_every=15 steps",
+  "train.steps_per_dispatch=7",
+  "train.ema=0.99",
 )
 
 
@@ -26,14 +30,15 @@ def final(workdir):
   lines = records.comparable(records.read_lines(workdir / "metrics.jsonl"))
   row = json.loads((workdir / "result.json").read_text())
   row = {k: v for k, v in row.items() if not k.endswith(records.CLOCK_SUFFIXES)}
-  setup = tiny_setup(**{
-    key.replace(".", "__"): value if not value.replace(".", "").isdigit() else
-    (float(value) if "." in value else int(value))
-    for key, value in (o.split("=") for o in OVERRIDES)
-  })
-  keeper = loop.Checkpoints(
-    workdir / "checkpoints", keep=2, best="", report=print, read_only=True
+  setup = tiny_setup(
+    **{
+      key.replace(".", "__"): value
+      if not value.replace(".", "").isdigit()
+      else (float(value) if "." in value else int(value))
+      for key, value in (o.split("=") for o in OVERRIDES)
+    }
   )
+  keeper = loop.Checkpoints(workdir / "checkpoints", keep=2, best="", report=print, read_only=True)
   step, state = keeper.restore(setup.abstract)
   assert step == 600
   return lines, row, jax.device_get(state)
@@ -55,8 +60,12 @@ def kill_and_resume(straight, workdir, kills, seed):
   resumed = 0
   for _ in range(kills):
     process = subprocess.Popen(
-      command(*arguments(workdir)), env=environment(), cwd=ROOT,
-      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+      command(*arguments(workdir)),
+      env=environment(),
+      cwd=ROOT,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
     )
     time.sleep(rng.uniform(0.05, 1.0) * seconds)
     process.send_signal(signal.SIGKILL)
@@ -90,8 +99,12 @@ def test_a_stop_signal_saves_exits_with_its_code_and_continues(straight, tmp_pat
   expected, _ = straight
   workdir = tmp_path / "run"
   process = subprocess.Popen(
-    command(*arguments(workdir)), env=environment(), cwd=ROOT,
-    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    command(*arguments(workdir)),
+    env=environment(),
+    cwd=ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
   )
   deadline = time.monotonic() + 120
   while time.monotonic() < deadline:  # until it trains
@@ -124,5 +137,6 @@ def test_a_torn_line_is_dropped_and_later_lines_are_written_again(tmp_path):
   written.write(2, "train", {"a": 2.0, "b_nats": float("nan")})
   written.close()
   assert records.read_lines(path) == [
-    {"step": 1, "split": "train", "a": 1.0}, {"step": 2, "split": "train", "a": 2.0}
+    {"step": 1, "split": "train", "a": 1.0},
+    {"step": 2, "split": "train", "a": 2.0},
   ]

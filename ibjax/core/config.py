@@ -96,7 +96,9 @@ def choose_variant(argument: str | None, known: tuple[str, ...] = VARIANTS) -> s
   argument = argument or ""
   if argument not in known:
     options = tuple(name for name in known if name)
-    raise ConfigError(unknown("config argument", argument, options, "Leave it out for the default."))
+    raise ConfigError(
+      unknown("config argument", argument, options, "Leave it out for the default.")
+    )
   return argument
 
 

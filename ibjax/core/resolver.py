@@ -40,7 +40,9 @@ def resolve(path: str) -> Callable[..., Any]:
   if not separator or not module_name or not attribute:
     raise ConfigError(f"'{path}' does not name a factory; write it as 'package.module:name'.")
   if module_name.split(".")[0] not in ALLOWED:
-    raise ConfigError(f"'{path}' is refused: a config may name things of {', '.join(ALLOWED)} only.")
+    raise ConfigError(
+      f"'{path}' is refused: a config may name things of {', '.join(ALLOWED)} only."
+    )
   module = _import(module_name, path)
   found = getattr(module, attribute, None)
   if not callable(found) or attribute.startswith("_"):

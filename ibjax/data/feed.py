@@ -166,4 +166,3 @@ def batch_at(data: dict[str, Array], table: dict[str, Array], i: Array) -> dict[
   else:
     batch = {name: value[i] for name, value in table.items()}
   return {**batch, "mask": jnp.ones(batch["y"].shape, bool)}
-

@@ -17,7 +17,10 @@ from ibjax.data.sources import tfds as tfds_source
 
 
 def prepare(
-  spec: str, data_dir: str | os.PathLike, from_dir: str | os.PathLike | None = None
+  spec: str,
+  data_dir: str | os.PathLike,
+  from_dir: str | os.PathLike | None = None,
+  repacked: bool = False,
 ) -> str:
   """Makes a data set ready to be loaded.
 
@@ -30,6 +33,8 @@ def prepare(
     data_dir: where prepared sets live.
     from_dir: a folder holding the raw files under the names their URLs end with; nothing is
       fetched then. None fetches.
+    repacked: take raw files whose sha256 is not the registered one, as mirrors that packed
+      them anew have them; each is noted.
 
   Returns:
     One line (or more) saying what was done.
@@ -55,7 +60,7 @@ def prepare(
     load(spec, directory)
     return f"{spec}: already prepared in {folder}."
   notes = _generate(
-    spec, reference, directory, None if from_dir is None else pathlib.Path(from_dir)
+    spec, reference, directory, None if from_dir is None else pathlib.Path(from_dir), repacked
   )
   source = load(spec, directory)  # keeps the hashes and the labels beside the records
   sizes = ", ".join(f"{split} {part.n}" for split, part in source.splits.items())
@@ -84,6 +89,7 @@ def _generate(
   reference: tfds_source.Reference,
   data_dir: pathlib.Path,
   from_dir: pathlib.Path | None,
+  repacked: bool,
 ) -> list[str]:
   # TensorFlow reads this once, when imported; without it every start prints a page.
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -119,7 +125,7 @@ def _generate(
   with tempfile.TemporaryDirectory(prefix=".extract-", dir=root) as extract_dir:
     notes: list[str] = []
     if from_dir is not None:
-      manager = raw_files.manager(builder, from_dir, extract_dir, notes)
+      manager = raw_files.manager(builder, from_dir, extract_dir, notes, repacked)
       builder._make_download_manager = lambda **_: manager
     download = tfds.download.DownloadConfig(try_download_gcs=False, extract_dir=extract_dir)
     with _quiet(), _teaching(spec):

@@ -16,14 +16,17 @@ HINT = (
 )
 
 
-def manager(builder: Any, from_dir: pathlib.Path, extract_dir: str, notes: list[str]) -> Any:
+def manager(
+  builder: Any, from_dir: pathlib.Path, extract_dir: str, notes: list[str], repacked: bool = False
+) -> Any:
   """Makes a TFDS download manager that fetches nothing and takes files of a folder instead.
 
   Args:
     builder: the TFDS builder that will ask it for URLs.
     from_dir: the folder of raw files.
     extract_dir: where TFDS extracts archives.
-    notes: gets one line for each file that has no registered sha256.
+    notes: gets one line for each file that was not verified.
+    repacked: take files of another sha256 too, with a note.
 
   Returns:
     A `tfds.download.DownloadManager` whose methods raise DataError when a file is missing or
@@ -57,6 +60,8 @@ def manager(builder: Any, from_dir: pathlib.Path, extract_dir: str, notes: list[
         registered = self._url_infos.get(url)
         if registered is None:
           notes.append(f"{path.name}: TFDS has no sha256 registered for it; it was not verified.")
+        elif repacked and (found := fingerprint.of_file(path)) != registered.checksum:
+          notes.append(f"{path.name}: taken as it is, with sha256 {found} (another is registered).")
         else:
           verify(path, registered.checksum)
       return taken
@@ -103,7 +108,7 @@ def verify(path: pathlib.Path, expected: str) -> None:
     raise DataError(
       f"{path} ({path.stat().st_size} bytes) has sha256 {found}, but TFDS has registered "
       f"{expected}. It is damaged, or packed anew (the hash is of the packed file): take the "
-      "file as its own host serves it."
+      "file as its own host serves it, or pass --accept_repacked if you trust it."
     )
 
 

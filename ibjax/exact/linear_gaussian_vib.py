@@ -77,7 +77,10 @@ def linear_gaussian_vib(
   signal = weight @ cov @ weight.T
   noise = np.diag(scale**2)
   rate = 0.5 * (
-    np.trace(signal) + code_mean @ code_mean + np.trace(noise) - len(bias)
+    np.trace(signal)
+    + code_mean @ code_mean
+    + np.trace(noise)
+    - len(bias)
     - 2.0 * np.sum(np.log(scale))
   )
   information = 0.5 * np.linalg.slogdet(np.eye(len(bias)) + np.linalg.solve(noise, signal))[1]

@@ -114,9 +114,7 @@ CASES = (
     name="identity weights",
     hyper=dict(hidden=(2,), out=2),
     inputs=lambda: dict(
-      params={
-        f"dense_{i}": {"kernel": jnp.eye(2), "bias": jnp.array([0.5, -3.0])} for i in (0, 1)
-      },
+      params={f"dense_{i}": {"kernel": jnp.eye(2), "bias": jnp.array([0.5, -3.0])} for i in (0, 1)},
       x=jnp.array([[1.0, 2.0]]),
     ),
     expected=dict(out=[[2.0, -3.0]]),

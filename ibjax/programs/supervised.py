@@ -103,9 +103,7 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
     objective, outputs, states = forward(
       params, states, batch["x"], key, hyper, train=train, samples=samples
     )
-    tiled = {
-      "y": jnp.tile(batch["y"], samples), "mask": jnp.tile(batch["mask"], samples)
-    }
+    tiled = {"y": jnp.tile(batch["y"], samples), "mask": jnp.tile(batch["mask"], samples)}
     terms = objective.loss(
       params["objective"], states["objective"], outputs, tiled, rng.stream(key, "objective"), step
     )
@@ -150,8 +148,14 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
   def evaluate(state: TrainState, batch: Batch, number: Array, hyper) -> MetricState:
     key = rng.stream(rng.root_key(hyper["seed"]), "eval", number)
     _, metrics, _, _, logits = run(
-      weights(state), state.states, batch, key, state.step, hyper,
-      train=False, samples=config["eval"]["samples"],
+      weights(state),
+      state.states,
+      batch,
+      key,
+      state.step,
+      hyper,
+      train=False,
+      samples=config["eval"]["samples"],
     )
     for name, values in classification(logits, batch["y"]).items():
       metrics[name] = _mean(values, batch["mask"])

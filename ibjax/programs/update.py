@@ -42,8 +42,13 @@ def optimizer(config: Mapping[str, Any], spec: DataSpec, hyper: Hyper):
 
 
 def init_state(
-  params: Tree, states: Tree, loss: LossFn, batch: Batch, config: Mapping[str, Any],
-  spec: DataSpec, hyper: Hyper,
+  params: Tree,
+  states: Tree,
+  loss: LossFn,
+  batch: Batch,
+  config: Mapping[str, Any],
+  spec: DataSpec,
+  hyper: Hyper,
 ) -> TrainState:
   """Returns the state of a run at step 0.
 

@@ -79,8 +79,9 @@ class Checkpoints:
     policies: list[Any] = [keeping.LatestN(max(1, keep))]
     if best:
       policies.append(
-        keeping.BestN(get_metric_fn=lambda m: m[best], reverse=True, n=1,
-                      keep_checkpoints_without_metrics=False)
+        keeping.BestN(
+          get_metric_fn=lambda m: m[best], reverse=True, n=1, keep_checkpoints_without_metrics=False
+        )
       )
     options = ocp.CheckpointManagerOptions(
       preservation_policy=keeping.AnyPreservationPolicy(policies),
@@ -221,7 +222,8 @@ class Checkpoints:
     saved = self._manager.item_metadata(step)["state"]
     shapes = {
       path_name(path): tuple(leaf.shape)
-      for path, leaf in jax.tree_util.tree_flatten_with_path(saved)[0] if hasattr(leaf, "shape")
+      for path, leaf in jax.tree_util.tree_flatten_with_path(saved)[0]
+      if hasattr(leaf, "shape")
     }
     wanted = {
       path_name(path): tuple(leaf.shape)

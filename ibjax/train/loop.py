@@ -121,8 +121,14 @@ def train(setup: Setup, workdir: pathlib.Path) -> tuple[TrainState, Records, dic
 
 
 def _steps(
-  setup: Setup, state: TrainState, start: int, checkpoints: Checkpoints, records: Records,
-  progress: Progress, stop: StopSignal, workdir: pathlib.Path,
+  setup: Setup,
+  state: TrainState,
+  start: int,
+  checkpoints: Checkpoints,
+  records: Records,
+  progress: Progress,
+  stop: StopSignal,
+  workdir: pathlib.Path,
 ) -> TrainState:
   total = setup.spec.total_steps
   log_every, eval_every = setup.steps("train.log_every"), setup.steps("eval.every")

@@ -150,5 +150,3 @@ def describe(mesh: Mesh) -> str:
 def host_bytes(leaf: Any) -> int:
   """Size of one abstract or concrete array in bytes."""
   return int(np.prod(leaf.shape, dtype=np.int64)) * np.dtype(leaf.dtype).itemsize
-
-

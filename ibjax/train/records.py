@@ -98,7 +98,7 @@ def session() -> dict[str, Any]:
     except metadata.PackageNotFoundError:
       continue
   return {
-    "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     "commit": commit(),
     "versions": versions,
     "devices": [f"{d.platform}:{d.id} {d.device_kind}" for d in jax.devices()],
@@ -144,7 +144,7 @@ class Records:
     for line in kept:
       self.last[line["split"]] = {k: v for k, v in line.items() if k not in ("step", "split")}
     write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
-    self._file = open(path, "a", encoding="utf-8")
+    self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by close())
     # tensorboardX is slow to import, and only process 0 needs it.
     from tensorboardX import SummaryWriter
 

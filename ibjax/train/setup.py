@@ -65,7 +65,9 @@ class Setup:
     """Opens the feed of training batches."""
     kind = feed.ResidentFeed if self.resident else feed.StreamedFeed
     return kind(
-      self.splits["train"], self.mesh, seed=self.config["seed"],
+      self.splits["train"],
+      self.mesh,
+      seed=self.config["seed"],
       batch_size=self.config["data"]["batch_size"],
       depth=self.config["train"]["steps_per_dispatch"],
     )
@@ -131,15 +133,14 @@ def build(
   shardings = mesh_lib.state_shardings(shapes, config["sharding"], mesh)
   abstract = jax.tree.map(
     lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-    shapes, shardings,
+    shapes,
+    shardings,
   )
   runner = Runner(program, mesh, shardings)
   return Setup(config, source, splits, mesh, spec, program, hyper, abstract, runner)
 
 
-def _splits(
-  config: Mapping[str, Any], source: Source
-) -> tuple[dict[str, Split], np.ndarray]:
+def _splits(config: Mapping[str, Any], source: Source) -> tuple[dict[str, Split], np.ndarray]:
   splits, labels = dict(source.splits), source.train_labels
   count, n = config["data"]["validation"], splits["train"].n
   if not 0 <= count < n:
@@ -166,8 +167,13 @@ def _check_values(config: Mapping[str, Any]) -> None:
     if isinstance(value, float) and not np.isfinite(value):
       raise ConfigError(f"config.{key}={value} is not a finite number.")
   positive = (
-    "data.batch_size", "eval.batch_size", "eval.samples", "train.steps_per_dispatch",
-    "train.samples", "train.accumulate", "checkpoint.keep",
+    "data.batch_size",
+    "eval.batch_size",
+    "eval.samples",
+    "train.steps_per_dispatch",
+    "train.samples",
+    "train.accumulate",
+    "checkpoint.keep",
   )
   for key in positive:
     section, name = key.split(".")

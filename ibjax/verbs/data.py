@@ -16,6 +16,7 @@ from ibjax.data.sources import tfds as tfds_source
 USAGE = """usage:
   ibjax data list                       the sources, and the TFDS sets that are prepared
   ibjax data prepare NAME [--from DIR]  makes a TFDS set ready; DIR holds its raw files
+                                        --accept_repacked takes files of another sha256
   ibjax data info NAME                  splits, shapes, classes and fingerprint of a set
 each takes --data_dir DIR (default: $IBJAX_DATA_DIR, else the user's cache folder)."""
 _BLOCK = 1024
@@ -60,7 +61,7 @@ def _list(subverb: str, argv: list[str]) -> None:
 
 def _prepare(subverb: str, argv: list[str]) -> None:
   options = _parse(subverb, argv, named=True)
-  print(prepare(options.name, options.data_dir, options.from_dir))
+  print(prepare(options.name, options.data_dir, options.from_dir, options.accept_repacked))
 
 
 def _info(subverb: str, argv: list[str]) -> None:
@@ -96,10 +97,11 @@ def _parse(subverb: str, argv: list[str], *, named: bool) -> argparse.Namespace:
     parser.add_argument("name", metavar="NAME")
   if subverb == "prepare":
     parser.add_argument("--from", dest="from_dir", metavar="DIR", type=pathlib.Path)
+    parser.add_argument("--accept_repacked", action="store_true")
   parser.add_argument(
     "--data_dir", metavar="DIR", type=pathlib.Path, default=source_lib.default_data_dir()
   )
-  flags = ["--data_dir", *(["--from"] if subverb == "prepare" else [])]
+  flags = ["--data_dir", *(["--from", "--accept_repacked"] if subverb == "prepare" else [])]
   # Unknown flags first: argparse would complain of the NAME that it took from one.
   for word in argv:
     if word.startswith("-") and word.partition("=")[0] not in flags:

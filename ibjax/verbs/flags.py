@@ -42,6 +42,31 @@ def parse(values: flags.FlagValues, verb: str, argv: Sequence[str]) -> list[str]
     raise ConfigError(_plain(error)) from None
 
 
+def given(values: flags.FlagValues) -> dict[str, Any]:
+  """The parsed flags as a dictionary."""
+  return {name: values[name].value for name in values}
+
+
+def wants_help(verb: str, values: flags.FlagValues, argv: Sequence[str], config: bool) -> bool:
+  """Prints a verb's flags when --help is asked for; returns whether it was.
+
+  Args:
+    verb: its name.
+    values: its flags, defined.
+    argv: the arguments after the verb.
+    config: whether the verb takes --config too.
+  """
+  if not {"-h", "--help"} & set(argv):
+    return False
+  rows = [(f"--{name}", values[name].help or "") for name in values]
+  if config:
+    rows.insert(0, ("--config", "Config file, FILE.py or FILE.py:ARGUMENT."))
+    rows.insert(1, ("--config.KEY", "Override of one value, e.g. --config.objective.beta=1e-2."))
+  width = max(len(name) for name, _ in rows)
+  print(f"usage: ibjax {verb} [flags]\n", *(f"  {n:<{width}}  {t}" for n, t in rows), sep="\n")
+  return True
+
+
 def no_positional(verb: str, rest: Sequence[str]) -> None:
   """Raises ConfigError when arguments are left over."""
   if rest:
@@ -106,7 +131,10 @@ def split_path(given: str) -> tuple[pathlib.Path, list[str]]:
 
 def _define_config(values: flags.FlagValues, argv: Sequence[str]) -> None:
   config_flags.DEFINE_config_file(
-    "config", None, "Config file, FILE.py or FILE.py:ARGUMENT.", flag_values=values,
+    "config",
+    None,
+    "Config file, FILE.py or FILE.py:ARGUMENT.",
+    flag_values=values,
     sys_argv=["ibjax", *argv],
   )
 
@@ -154,7 +182,8 @@ def check_key(config: ml_collections.ConfigDict, key: str) -> None:
       prefix = ".".join(["config", *seen])
       raise ConfigError(
         unknown(f"key of {prefix}", part, [str(o) for o in options])
-        if options else f"{prefix} is a value; it has no key '{part}'."
+        if options
+        else f"{prefix} is a value; it has no key '{part}'."
       )
     section, seen = section[part], [*seen, part]
 

@@ -6,7 +6,7 @@ import os
 import pathlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,7 +22,7 @@ from ibjax.report.runs import read_run
 from ibjax.train import loop, records
 from ibjax.train.dry_run import describe
 from ibjax.train.setup import Setup, build
-from ibjax.verbs.flags import config_path, load_config, overrides
+from ibjax.verbs.flags import config_path, given, load_config, overrides, wants_help
 
 
 def run(argv: Sequence[str]) -> int:
@@ -46,22 +46,25 @@ def run(argv: Sequence[str]) -> int:
     "allow_config_change", False, "Continue a run under another config.", flag_values=values
   )
   define_processes(values)
-  config = load_config("train", values, argv)
-  start_processes(values)
-  if values["dry_run"].value:
-    print(describe(build(config, values["data_dir"].value)))
+  if wants_help("train", values, argv, config=True):
     return 0
-  if values["workdir"].value is None:
+  config = load_config("train", values, argv)
+  options = given(values)
+  start_processes(options)
+  if options["dry_run"]:
+    print(describe(build(config, options["data_dir"])))
+    return 0
+  if options["workdir"] is None:
     raise ConfigError("`ibjax train` needs --workdir=FOLDER, where the run keeps all it writes.")
-  workdir = pathlib.Path(values["workdir"].value)
+  workdir = pathlib.Path(options["workdir"])
   records.prepare_workdir(workdir)
   old = records.read_manifest(workdir)
   if old is not None:
-    check_same(old["config"], config, workdir, values["allow_config_change"].value)
+    check_same(old["config"], config, workdir, options["allow_config_change"])
     if old["config"] == config and (workdir / "result.json").exists():
       show(workdir, "this run is finished; its row:")
       return 0
-  setup = build(config, values["data_dir"].value)
+  setup = build(config, options["data_dir"])
   if jax.process_index() == 0:
     manifest = make_manifest(setup, argv, old)
     records.write_json(workdir / "manifest.json", manifest)
@@ -81,18 +84,18 @@ def define_processes(values: flags.FlagValues) -> None:
   flags.DEFINE_integer("process_id", 0, "Number of this process.", flag_values=values)
 
 
-def start_processes(values: flags.FlagValues) -> None:
+def start_processes(options: Mapping[str, Any]) -> None:
   """Joins the other processes, when there are any."""
-  count, number = values["num_processes"].value, values["process_id"].value
+  count, number = options["num_processes"], options["process_id"]
   if count == 1:
     return
-  if not values["coordinator"].value or not 0 <= number < count:
+  if not options["coordinator"] or not 0 <= number < count:
     raise ConfigError(
       f"--num_processes={count} needs --coordinator=HOST:PORT (of process 0) and "
       f"--process_id in 0..{count - 1}, another one for each process."
     )
   jax.config.update("jax_cpu_collectives_implementation", "gloo")
-  jax.distributed.initialize(values["coordinator"].value, count, number)
+  jax.distributed.initialize(options["coordinator"], count, number)
 
 
 def check_same(
@@ -109,9 +112,7 @@ def check_same(
     )
 
 
-def make_manifest(
-  setup: Setup, argv: Sequence[str], old: dict[str, Any] | None
-) -> dict[str, Any]:
+def make_manifest(setup: Setup, argv: Sequence[str], old: dict[str, Any] | None) -> dict[str, Any]:
   """Describes the run: what was asked for, with which code, data and devices."""
   session = records.session()
   manifest: dict[str, Any] = {
@@ -144,7 +145,10 @@ def make_manifest(
 
 
 def finish(
-  setup: Setup, state: Any, lines: records.Records, timing: dict[str, float],
+  setup: Setup,
+  state: Any,
+  lines: records.Records,
+  timing: dict[str, float],
   workdir: pathlib.Path,
 ) -> None:
   """Writes predictions, the final row, pictures and the report, and prints where they are."""
@@ -208,5 +212,3 @@ def show(workdir: pathlib.Path, heading: str) -> None:
     if path.exists():
       print(f"{'picture' if path.suffix == '.png' else path.stem:<12} {path}")
   sys.stdout.flush()
-
-
