@@ -85,7 +85,7 @@ def train(setup: Setup, workdir: pathlib.Path) -> tuple[TrainState, Records, dic
   """
   main = jax.process_index() == 0
   total = setup.spec.total_steps
-  progress = Progress(total, 0, main)
+  progress = Progress(total, main)
   config = setup.config["checkpoint"]
   checkpoints = Checkpoints(
     workdir / "checkpoints", keep=config["keep"], best=config["best"], report=progress.say
@@ -98,7 +98,6 @@ def train(setup: Setup, workdir: pathlib.Path) -> tuple[TrainState, Records, dic
       start, state = restored
       progress.say(f"continuing from the checkpoint of step {start}")
     records = Records(workdir, step=start, active=main)
-    progress = Progress(total, start, main)
     began = time.monotonic()
     with StopSignal() as stop:
       state = _steps(setup, state, start, checkpoints, records, progress, stop, workdir)

@@ -14,14 +14,13 @@ class Progress:
 
   Args:
     total: steps of the run.
-    start: step it starts from.
     active: whether this process prints.
   """
 
-  def __init__(self, total: int, start: int, active: bool):
+  def __init__(self, total: int, active: bool):
     self._total, self._active = total, active
     self._live = active and sys.stderr.isatty()
-    self._marks = [(start, time.monotonic())]
+    self._marks: list[tuple[int, float]] = []
     self._text = ""
 
   def say(self, text: str) -> None:
@@ -32,6 +31,7 @@ class Progress:
 
   def update(self, step: int) -> None:
     """Redraws the live line; called after every dispatch."""
+    # The first mark is the end of the first dispatch, which compiled the program.
     self._marks = [*self._marks[-30:], (step, time.monotonic())]
     if self._live:
       self._clear()
@@ -49,6 +49,8 @@ class Progress:
 
   def rate(self) -> float:
     """Steps per second over the last dispatches."""
+    if not self._marks:
+      return 0.0
     (first, then), (last, now) = self._marks[0], self._marks[-1]
     return (last - first) / (now - then) if now > then else 0.0
 

@@ -379,7 +379,15 @@ def race(name: str, size: Size, rounds: int, seconds: float) -> dict[str, Any]:
     rates = alternate(contestants, rounds, seconds)
   finally:
     worker.close()
-  figures = {"name": name, "size": size, "adam": adam, "rates": rates, "about": worker.about}
+  load = os.getloadavg()[0]
+  figures = {
+    "name": name,
+    "size": size,
+    "load": load,
+    "adam": adam,
+    "rates": rates,
+    "about": worker.about,
+  }
   return figures | {"differences": differences}
 
 
@@ -430,16 +438,17 @@ def report(results: list[dict[str, Any]], command: str) -> str:
       "",
       f"### {size}",
       "",
-      f"Medians of {rounds} rounds, quartiles in brackets.",
+      f"Medians of {rounds} rounds, quartiles in brackets; load average at the end "
+      f"{result['load']:.1f}.",
       "",
-      "| | steps/s | examples/s | times PyTorch eager |",
-      "|---|---:|---:|---:|",
+      "| | steps/s | best round | examples/s | times PyTorch eager |",
+      "|---|---:|---:|---:|---:|",
     ]
     for name, values in rates.items():
       low, middle, high = np.percentile(values, (25, 50, 75))
       lines.append(
         f"| {labels[name]} | {middle:.1f} ({low:.1f} to {high:.1f}) "
-        f"| {middle * size.batch:,.0f} | {ratio(rates, name, 'eager')} |"
+        f"| {values.max():.1f} | {middle * size.batch:,.0f} | {ratio(rates, name, 'eager')} |"
       )
     lines += [
       "",
