@@ -118,13 +118,13 @@ def test_a_changed_config_is_continued_when_told_to(run, tmp_path):
 
   workdir = tmp_path / "copy"
   shutil.copytree(run[0], workdir)
-  longer = [*run[1], "train.duration=3 epochs"]
+  longer = [*run[1], "train.duration=4 epochs"]
   done = ibjax("train", *flags(f"{VIB}:smoke", workdir, longer), "--allow_config_change")
   assert done.returncode == 0, done.stderr
-  assert "continuing from the checkpoint of step 44" in done.stderr
+  assert "continuing from the checkpoint of step 66" in done.stderr
   manifest = json.loads((workdir / "manifest.json").read_text())
-  assert manifest["resumes"][-1]["config_change"] == ["train.duration: '2 epochs' -> '3 epochs'"]
-  assert json.loads((workdir / "result.json").read_text())["step"] == 66
+  assert manifest["resumes"][-1]["config_change"] == ["train.duration: '3 epochs' -> '4 epochs'"]
+  assert json.loads((workdir / "result.json").read_text())["step"] == 88
 
 
 def test_eval_repeats_the_row(run):
@@ -233,4 +233,4 @@ def test_every_config_trains_in_its_smoke_form(path, tmp_path):
   done = ibjax("train", *flags(f"{path}:smoke", tmp_path / "run"))
   assert done.returncode == 0, done.stderr
   row = json.loads((tmp_path / "run" / "result.json").read_text())
-  assert 0 < row["test/err_frac"] < 0.9
+  assert 0 < row["test/err_frac"] < 0.4

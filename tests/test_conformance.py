@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ibjax.bottlenecks.gaussian import gaussian
 from ibjax.core.errors import IbjaxError
+from ibjax.core.numerics import gaussian_log_prob
 from ibjax.core.resolver import method_modules
 from ibjax.core.types import Batch, Case, Code, ObjectiveSpec, Outputs
 from ibjax.programs.frame import combine
@@ -117,7 +119,8 @@ def example(n=6, c=3, d=4, dtype=jnp.float32):
   """A batch every objective can take: a Gaussian code and logits."""
   k = jax.random.split(jax.random.key(0), 3)
   mean, log_scale = jax.random.normal(k[0], (n, d)), jnp.zeros((n, d)) - 0.5
-  code = Code(mean, jnp.sum(mean**2, -1), None, {"mean": mean, "log_scale": log_scale})
+  aux = {"mean": mean, "log_scale": log_scale, "log_prob": gaussian_log_prob(mean, mean, log_scale)}
+  code = Code(mean, jnp.sum(mean**2, -1), None, aux)
   logits = jax.random.normal(k[1], (n, c)).astype(dtype)
   batch: Batch = {"y": jax.random.randint(k[2], (n,), 0, c), "mask": jnp.ones(n, bool)}
   return Outputs(code, logits), batch, ObjectiveSpec(jnp.full(c, 1 / c), d)
@@ -194,6 +197,30 @@ def test_objective_refuses_labels_of_another_length(name):
   with pytest.raises(IbjaxError, match=r"shape"):
     short = {**batch, "y": batch["y"][:-1]}
     objective.loss(params, state, outputs, short, jax.random.key(1), 0)
+
+
+@pytest.mark.parametrize("name", methods("objectives"))
+@pytest.mark.parametrize("raw", [-1e4, -80.0, 80.0, 1e4])
+def test_objective_is_finite_from_no_noise_to_all_noise(name, raw):
+  _, batch, spec = example()
+  objective, channel = factory(name)(), gaussian(dim=4)
+  params, state = objective.init(jax.random.key(0), spec)
+  mean = jax.random.normal(jax.random.key(2), (6, 4))
+
+  def loss(raw, mean, params):
+    features = jnp.concatenate([mean, jnp.full_like(mean, raw)], axis=-1)
+    code, _ = channel.apply({}, {}, features, key=jax.random.key(1), train=True)
+    outputs = Outputs(code, code.value[:, :3])
+    terms = objective.loss(params, state, outputs, batch, jax.random.key(1), 0)
+    assert all(v.shape in ((), (6,)) for v in terms.metrics.values())
+    losses, metrics = combine(terms, batch["mask"])
+    return losses[0], metrics
+
+  (value, metrics), grads = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(
+    jnp.float32(raw), mean, params
+  )
+  assert np.isfinite(value)
+  assert all(np.isfinite(v).all() for v in jax.tree.leaves((metrics, grads)))
 
 
 @pytest.mark.parametrize("name", methods("bottlenecks"))

@@ -12,6 +12,7 @@ from ibjax.metrics.mean import finalize
 from ibjax.programs import update
 from ibjax.programs.frame import combine
 from ibjax.programs.supervised import supervised
+from ibjax.train import loop
 from tests.helpers import final_state, same, tiny, tiny_setup, train
 
 DETERMINISTIC = "configs/supervised/deterministic_mnist.py"
@@ -201,3 +202,16 @@ def test_a_width_set_by_hand_is_refused():
   config["encoder"]["out"] = 7
   with pytest.raises(ConfigError, match="follows from the bottleneck"):
     supervised(config, None, tiny_setup().spec)
+
+
+@pytest.mark.parametrize("batch_size", [7, 64, 359, 500])
+def test_an_evaluation_does_not_depend_on_how_the_split_is_cut(batch_size):
+  setup = tiny_setup(path=DETERMINISTIC, eval__batch_size=batch_size)
+  state = setup.runner.init(setup.hyper)
+  found = loop.evaluate(setup, state, setup.eval_feed("test"))
+  whole = setup.splits["test"].read(np.arange(359))
+  batch = {**whole, "mask": np.ones(359, bool)}
+  exact = setup.program.evaluate(state, batch, np.int32(0), setup.hyper)
+  for name, (total, count) in exact.items():
+    assert count == 359
+    np.testing.assert_allclose(found[name], total / 359, rtol=1e-5, err_msg=name)

@@ -9,7 +9,7 @@ def get_config(argument: str = ""):
   c = base.defaults()
   c.bottleneck = dict(fn="ibjax.bottlenecks.gaussian:gaussian", dim=256, prior="standard")
   c.bottleneck.scale_shift = -5.0
-  c.objective = dict(fn="ibjax.objectives.variational.ceb:ceb", beta=1e-3, mean_scale=1.0)
+  c.objective = dict(fn="ibjax.objectives.variational.ceb:ceb", beta=1e-2, mean_scale=1.0)
   c.train.ema = 0.999
   if variant == "full":
     base.paper_schedule(c)

@@ -41,7 +41,8 @@ def gaussian(
 
   Returns:
     A `Bottleneck`: features [n, 2 dim] (means, then scales) in; `Code` with value [n, dim],
-    rate [n] nats, and in aux "mean" and "log_scale" [n, dim].
+    rate [n] nats, and in aux "mean" and "log_scale" [n, dim] and "log_prob" [n], the log
+    density of the value under the encoder.
 
   Raises:
     InputError: an unknown prior, a size below 1, or features of another width.
@@ -81,15 +82,16 @@ def gaussian(
     log_scale = log_softplus(raw)
     noise = jax.random.normal(rng.stream(key, "bottleneck"), mean.shape)
     value = mean + jax.nn.softplus(raw) * noise
+    # From the noise itself: (value - mean) / scale loses it when the scale goes to 0.
+    log_prob = -0.5 * jnp.sum(jnp.square(noise) + 2.0 * log_scale + LOG_2PI, axis=-1)
     if prior == "standard":
       rate = gaussian_kl(mean, log_scale, jnp.zeros(dim), jnp.zeros(dim))
     elif prior == "learned":
       rate = gaussian_kl(mean, log_scale, params["mean"], params["log_scale"])
     else:
-      # log q(z|x) from the noise itself: (z - mean) / scale would lose it when scale -> 0.
-      log_q = -0.5 * jnp.sum(jnp.square(noise) + 2.0 * log_scale + LOG_2PI, axis=-1)
-      rate = log_q - mixture_log_prob(value, **params)
-    return Code(value, rate, None, {"mean": mean, "log_scale": log_scale}), state
+      rate = log_prob - mixture_log_prob(value, **params)
+    aux = {"mean": mean, "log_scale": log_scale, "log_prob": log_prob}
+    return Code(value, rate, None, aux), state
 
   return Bottleneck(features=2 * dim, init=init, apply=apply)
 

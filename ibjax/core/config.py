@@ -121,8 +121,9 @@ def shrink(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """Shrinks a recipe to its smoke form: the same method in seconds, on scikit-learn's digits."""
   c.data.source = "digits"
   c.data.batch_size = 64
+  c.optimizer.learning_rate = 0.01  # enough for a few dozen steps to learn something
   c.encoder.hidden = tuple(32 for _ in c.encoder.hidden)
-  c.train.duration = "2 epochs"
+  c.train.duration = "3 epochs"
   c.train.steps_per_dispatch = 10
   c.eval.batch_size = 128
   c.eval.samples = 2

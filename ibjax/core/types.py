@@ -40,7 +40,8 @@ class Code(NamedTuple):
     rate: [n] nats per example, an upper bound on I(X;Z) in expectation; None when the
       channel is not restricted (a deterministic real-valued code has no finite rate).
     bits: [n] exact number of stored bits where the code is discrete, else None.
-    aux: what objectives may need beside it; a Gaussian gives "mean" and "log_scale" [n, d].
+    aux: what objectives may need beside it; a Gaussian gives "mean" and "log_scale" [n, d]
+      and "log_prob" [n].
   """
 
   value: Array

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from ibjax.core import checks, rng
 from ibjax.core.errors import InputError
-from ibjax.core.numerics import gaussian_kl, gaussian_log_prob
+from ibjax.core.numerics import LOG_2PI, gaussian_kl, gaussian_log_prob
 from ibjax.core.types import Case, Code, Objective, Outputs, Scalar, Term, Terms
 from ibjax.objectives.distortion import cross_entropy_nats, label_information_bound
 
@@ -59,7 +59,7 @@ def ceb(beta: Scalar = 0.1, mean_scale: Scalar = 1.0) -> Objective:
 
   def loss(params, state, outputs, batch, key, step):
     code, labels = outputs.code, batch["y"]
-    if "log_scale" not in code.aux:
+    if "log_prob" not in code.aux:
       raise InputError(
         "ceb needs the encoder's density; this bottleneck gives none. Use "
         "config.bottleneck.fn='ibjax.bottlenecks.gaussian:gaussian'."
@@ -70,7 +70,7 @@ def ceb(beta: Scalar = 0.1, mean_scale: Scalar = 1.0) -> Objective:
     # A class without an example has probability 0, and log 0 = -inf adds nothing, as it should.
     log_backward = gaussian_log_prob(code.value[:, None], params["mean"], params["log_scale"])
     log_marginal = jax.nn.logsumexp(log_backward + jnp.log(state["label_probs"]), axis=-1)
-    rate = gaussian_log_prob(code.value, mean, log_scale) - log_marginal
+    rate = code.aux["log_prob"] - log_marginal
     return Terms(
       losses={"distortion_nats": Term(distortion), "residual_nats": Term(residual, beta)},
       metrics={
@@ -87,7 +87,8 @@ def ceb(beta: Scalar = 0.1, mean_scale: Scalar = 1.0) -> Objective:
 
 def _inputs():
   zero = jnp.zeros((1, 1))
-  code = Code(zero + 1.0, jnp.zeros(1), None, {"mean": zero + 1.0, "log_scale": zero})
+  aux = {"mean": zero + 1.0, "log_scale": zero, "log_prob": jnp.full(1, -0.5 * LOG_2PI)}
+  code = Code(zero + 1.0, jnp.zeros(1), None, aux)
   return dict(
     params={"mean": jnp.array([[0.0], [1.0]]), "log_scale": jnp.zeros((2, 1))},
     outputs=Outputs(code, jnp.zeros((1, 2))),
