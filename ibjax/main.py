@@ -22,7 +22,7 @@ EXIT_ERROR = 2
 
 
 def usage() -> str:
-  """The text of `ibjax --help`."""
+  """The text of `ibjax --help`. Returns: a usage line, one line per verb, and a hint."""
   rows = "\n".join(f"  {verb:<6} {text}" for verb, text in VERBS.items())
   return f"usage: ibjax VERB [flags]\n\n{rows}\n\n`ibjax VERB --help` shows a verb's flags."
 
@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv: the arguments after the program's name; `sys.argv[1:]` when None.
 
   Returns:
-    0 done, 2 bad input (explained on stderr), 75 stopped early with all saved,
-    130 interrupted.
+    0 done, 2 bad input (explained on stderr), 75 stopped early with all saved, 130 interrupted.
+  Raises: no IbjaxError; it is printed and becomes exit code 2.
   """
   arguments = list(sys.argv[1:] if argv is None else argv)
   if not arguments or arguments[0] in ("-h", "--help", "help"):

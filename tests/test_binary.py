@@ -234,3 +234,50 @@ def test_every_config_trains_in_its_smoke_form(path, tmp_path):
   assert done.returncode == 0, done.stderr
   row = json.loads((tmp_path / "run" / "result.json").read_text())
   assert 0 < row["test/err_frac"] < 0.4
+
+
+def test_on_a_terminal_one_line_is_redrawn(tmp_path):
+  import os
+  import pty
+
+  from tests.helpers import command, environment
+
+  leader, follower = pty.openpty()
+  process = subprocess.Popen(
+    command("train", *flags(f"{VIB}:smoke", tmp_path / "run")),
+    env=environment(),
+    cwd=ROOT,
+    stdout=subprocess.DEVNULL,
+    stderr=follower,
+    stdin=subprocess.DEVNULL,
+  )
+  os.close(follower)
+  shown = b""
+  while True:
+    try:
+      part = os.read(leader, 4096)
+    except OSError:  # the other end is closed
+      break
+    if not part:
+      break
+    shown += part
+  os.close(leader)
+  assert process.wait(timeout=120) == 0
+  text = shown.decode()
+  assert "\r\033[K" in text and "left" in text
+  # Test lines stay; training lines are redrawn in place.
+  kept = [line for line in text.replace("\r\n", "\n").split("\n") if line]
+  assert any("  test  " in line for line in kept)
+
+
+def test_data_that_changed_since_the_run_began_are_refused(tmp_path):
+  from ibjax.core.errors import ConfigError
+  from ibjax.verbs.train import make_manifest
+  from tests.helpers import tiny_setup
+
+  setup = tiny_setup()
+  manifest = make_manifest(setup, ["--config=x.py"], None)
+  assert make_manifest(setup, ["--config=x.py"], manifest)["resumes"]
+  changed = {**manifest, "data": {**manifest["data"], "fingerprint": "0" * 64}}
+  with pytest.raises(ConfigError, match="has changed since this run began"):
+    make_manifest(setup, ["--config=x.py"], changed)

@@ -9,6 +9,7 @@ import time
 import jax
 import pytest
 
+from ibjax.core.errors import WorkdirError
 from ibjax.train import loop, records
 from tests.helpers import ROOT, command, environment, flags, ibjax, same, tiny_setup, train
 
@@ -140,3 +141,12 @@ def test_a_torn_line_is_dropped_and_later_lines_are_written_again(tmp_path):
     {"step": 1, "split": "train", "a": 1.0},
     {"step": 2, "split": "train", "a": 2.0},
   ]
+
+
+def test_a_damaged_line_before_the_last_is_an_error_that_loses_nothing(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  text = '{"step": 1, "split": "train"}\n{"st\n{"step": 3, "split": "train"}\n'
+  path.write_text(text)
+  with pytest.raises(WorkdirError, match="line 2, is not a metric line"):
+    records.Records(tmp_path, step=3, active=True)
+  assert path.read_text() == text

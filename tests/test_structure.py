@@ -5,6 +5,8 @@ import doctest
 import importlib
 import inspect
 import pathlib
+import re
+import textwrap
 
 import pytest
 
@@ -91,20 +93,38 @@ def public():
     for name, thing in vars(loaded).items():
       if name.startswith("_") or getattr(thing, "__module__", None) != module:
         continue
-      if inspect.isfunction(thing) or inspect.isclass(thing):
+      # Unwrapped, so that a cached or compiled function is one too.
+      if inspect.isfunction(inspect.unwrap(thing)) or inspect.isclass(thing):
         found.append(pytest.param(thing, id=f"{module.removeprefix('ibjax.')}:{name}"))
   return found
+
+
+def raises(function):
+  """Whether a function's source has a `raise`; a nested function passing an error on has not."""
+  tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+  _, *nested = (n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)))
+  inner = {node for function in nested for node in ast.walk(function)}
+  found = (node for node in ast.walk(tree) if isinstance(node, ast.Raise))
+  return any(node.exc is not None or node not in inner for node in found)
 
 
 @pytest.mark.parametrize("thing", public())
 def test_public_names_have_docstrings(thing):
   text = inspect.getdoc(thing)
   assert text and text.partition("\n")[0].rstrip().endswith((".", ":", ";")), thing
-  if inspect.isfunction(thing) and len(text.splitlines()) > 1:
-    takes = [p for p in inspect.signature(thing).parameters if p not in ("self", "argv")]
-    if takes and "Args:" in text:
-      missing = [p for p in takes if f"{p}:" not in text and f"*{p}" not in text]
-      assert not missing, f"{thing.__name__} does not describe {missing}"
+  function = inspect.unwrap(thing)
+  if not inspect.isfunction(function):
+    return
+  signature = inspect.signature(function)
+  takes = [name for name in signature.parameters if name != "self"]
+  if takes:
+    assert "Args:" in text, f"{function.__name__} lacks Args:"
+    missing = [name for name in takes if not re.search(rf"^ +\*{{0,2}}{name}:", text, re.MULTILINE)]
+    assert not missing, f"{function.__name__} does not describe {missing}"
+  if signature.return_annotation not in (None, "None"):
+    assert "Returns:" in text or "Yields" in text, f"{function.__name__} lacks Returns:"
+  if raises(function):
+    assert "Raises:" in text, f"{function.__name__} lacks Raises:"
 
 
 def factories():

@@ -13,7 +13,14 @@ Array = jax.Array
 
 
 def is_concrete(value: Any) -> bool:
-  """True when `value` is a number now, False when it is traced and has no value yet."""
+  """True when `value` is a number now, False when it is traced and has no value yet.
+
+  Args:
+    value: a number, an array or a tracer.
+
+  Returns:
+    Whether `float(value)` can be asked for.
+  """
   return not isinstance(value, jax.core.Tracer)
 
 
@@ -25,6 +32,9 @@ def shape(name: str, value: Any, expected: tuple[int | None | str, ...]) -> None
     value: an array.
     expected: one entry per axis: a size, or None or a letter for any size. The same letter
       twice must match the same size.
+
+  Raises:
+    InputError: another number of axes, or a size that does not match.
   """
   found = np.shape(value)
   sizes: dict[str, int] = {}
@@ -40,7 +50,17 @@ def shape(name: str, value: Any, expected: tuple[int | None | str, ...]) -> None
 
 
 def at_least(name: str, value: Any, low: float, *, strict: bool = False) -> None:
-  """Raises InputError when a concrete scalar is NaN or below `low`; traced values pass."""
+  """Raises InputError when a concrete scalar is NaN or below `low`; traced values pass.
+
+  Args:
+    name: how the caller calls the value.
+    value: a scalar; a traced one is not looked at.
+    low: the least value allowed.
+    strict: refuse `low` itself too.
+
+  Raises:
+    InputError: the value is NaN or too small.
+  """
   if not is_concrete(value):
     return
   number = float(value)
@@ -50,7 +70,18 @@ def at_least(name: str, value: Any, low: float, *, strict: bool = False) -> None
 
 
 def between(name: str, value: Any, low: float, high: float, *, open_high: bool = False) -> None:
-  """Raises InputError when a concrete scalar lies outside [low, high] (or [low, high))."""
+  """Raises InputError when a concrete scalar lies outside [low, high] (or [low, high)).
+
+  Args:
+    name: how the caller calls the value.
+    value: a scalar; a traced one is not looked at.
+    low: the least value allowed.
+    high: the largest value allowed.
+    open_high: refuse `high` itself too.
+
+  Raises:
+    InputError: the value is NaN or outside the interval.
+  """
   if not is_concrete(value):
     return
   number = float(value)
@@ -60,7 +91,16 @@ def between(name: str, value: Any, low: float, high: float, *, open_high: bool =
 
 
 def one_of(name: str, value: str, options: tuple[str, ...]) -> None:
-  """Raises InputError, naming the nearest option, unless `value` is one of them."""
+  """Raises InputError, naming the nearest option, unless `value` is one of them.
+
+  Args:
+    name: how the caller calls the argument.
+    value: the option chosen.
+    options: the options there are.
+
+  Raises:
+    InputError: the value is none of them.
+  """
   from ibjax.core.errors import unknown
 
   if value not in options:

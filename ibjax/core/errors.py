@@ -35,7 +35,15 @@ class DivergedError(IbjaxError, ArithmeticError):
 
 
 def nearest(name: str, options: Iterable[str]) -> str | None:
-  """Returns the option most like `name`, or None when nothing is close."""
+  """Returns the option most like `name`, or None when nothing is close.
+
+  Args:
+    name: what was written.
+    options: what could have been meant.
+
+  Returns:
+    The option that differs in case only, else the closest above a similarity of 0.5, else None.
+  """
   options = [str(option) for option in options]
   if name.lower() in (lowered := {option.lower(): option for option in options}):
     return lowered[name.lower()]
@@ -44,7 +52,17 @@ def nearest(name: str, options: Iterable[str]) -> str | None:
 
 
 def unknown(kind: str, name: str, options: Iterable[str], hint: str = "") -> str:
-  """Builds the message for a name that does not exist: the nearest one, then all of them."""
+  """Builds the message for a name that does not exist: the nearest one, then all of them.
+
+  Args:
+    kind: what the name should name, e.g. "verb".
+    name: what was written.
+    options: all names there are; the first 20 in order are shown.
+    hint: a sentence put last.
+
+  Returns:
+    One line of text.
+  """
   options = sorted(str(option) for option in options)
   guess = nearest(name, options)
   message = f"unknown {kind} '{name}'."

@@ -38,7 +38,14 @@ def log_softplus(x: Array) -> Array:
 
 
 def inverse_softplus(y: float) -> float:
-  """Returns x with softplus(x) = y, for y > 0 (a Python number, used to initialise)."""
+  """Returns x with softplus(x) = y, for y > 0 (a Python number, used to initialise).
+
+  Args:
+    y: a positive number.
+
+  Returns:
+    A Python float.
+  """
   return y + math.log(-math.expm1(-y))
 
 

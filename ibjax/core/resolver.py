@@ -64,7 +64,11 @@ def _import(module_name: str, path: str) -> ModuleType:
 
 
 def method_modules(package: str = "ibjax") -> Iterator[str]:
-  """Yields the names of all modules below a package, without importing them."""
+  """Yields the names of all modules below a package, without importing them.
+
+  Args:
+    package: dotted name of a package; it is imported itself.
+  """
   root = pathlib.Path(importlib.import_module(package).__path__[0])
   for module in pkgutil.iter_modules([str(root)]):
     name = f"{package}.{module.name}"

@@ -15,7 +15,14 @@ Array = jax.Array
 
 
 def root_key(seed: int | Array) -> Array:
-  """Returns the typed root key of a run; `seed` may be a traced integer scalar."""
+  """Returns the typed root key of a run; `seed` may be a traced integer scalar.
+
+  Args:
+    seed: `config.seed`.
+
+  Returns:
+    A typed key, a scalar.
+  """
   return jax.random.key(seed)
 
 

@@ -25,6 +25,13 @@ RESIDENT_BYTES = 2**30  # "auto" keeps splits up to this size on the devices
 def to_float(x: Array, value_range: tuple[float, float]) -> Array:
   """Scales integer inputs from 0..255 to `value_range`; floats pass as float32.
 
+  Args:
+    x: any shape.
+    value_range: what 0 and 255 become.
+
+  Returns:
+    Same shape, float32.
+
   Example:
     >>> import jax.numpy as jnp
     >>> from ibjax.data.feed import to_float
@@ -38,12 +45,27 @@ def to_float(x: Array, value_range: tuple[float, float]) -> Array:
 
 
 def place(value: np.ndarray, sharding: NamedSharding) -> Array:
-  """Puts a host array on the mesh; each process hands over only the rows of its own devices."""
+  """Puts a host array on the mesh; each process hands over only the rows of its own devices.
+
+  Args:
+    value: the whole array, the same in every process.
+    sharding: where its parts go.
+
+  Returns:
+    A global array of the same shape and values.
+  """
   return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
 
 
 def read_all(split: Split) -> Arrays:
-  """Reads a whole split into host memory, in blocks, on two threads."""
+  """Reads a whole split into host memory, in blocks, on two threads.
+
+  Args:
+    split: the split.
+
+  Returns:
+    Arrays by name, [n, ...] each, in the order of the rows.
+  """
   blocks = np.array_split(np.arange(split.n), max(1, split.n // 4096))
   with concurrent.futures.ThreadPoolExecutor(2) as pool:
     parts = list(pool.map(split.read, blocks))
@@ -51,13 +73,29 @@ def read_all(split: Split) -> Arrays:
 
 
 def subset(split: Split, rows: np.ndarray) -> Split:
-  """The split restricted to some of its rows."""
+  """The split restricted to some of its rows.
+
+  Args:
+    split: the split.
+    rows: [k] integers, the rows kept; row i of the result is rows[i] of the split.
+
+  Returns:
+    A `Split` of k examples that reads from the first when asked.
+  """
   nbytes = split.nbytes * len(rows) // max(1, split.n)
   return Split(n=len(rows), read=lambda indices: split.read(rows[indices]), nbytes=nbytes)
 
 
 def is_resident(placement: str, nbytes: int) -> bool:
-  """Whether a split lives on the devices: as asked, or by its size."""
+  """Whether a split lives on the devices: as asked, or by its size.
+
+  Args:
+    placement: "resident", "streamed" or "auto".
+    nbytes: size of the split in bytes, decoded.
+
+  Returns:
+    True for "resident", and for "auto" up to `RESIDENT_BYTES`.
+  """
   return placement == "resident" or (placement == "auto" and nbytes <= RESIDENT_BYTES)
 
 
@@ -159,7 +197,17 @@ class EvalFeed:
 
 
 def batch_at(data: dict[str, Array], table: dict[str, Array], i: Array) -> dict[str, Array]:
-  """Returns batch i of a dispatch, inside the compiled program."""
+  """Returns batch i of a dispatch, inside the compiled program.
+
+  Args:
+    data: the feed's `data`: {"x": [n, ...], "y": [n]} when resident, else empty.
+    table: one of the feed's `tables`: {"rows": [depth, batch]}, or the batches themselves, [depth,
+      batch, ...] each.
+    i: number of the batch in the dispatch, from 0; an integer scalar, may be traced.
+
+  Returns:
+    {"x": [batch, ...], "y": [batch], "mask": [batch] bool, all True}.
+  """
   if "rows" in table:
     rows = table["rows"][i]
     batch = {name: value[rows] for name, value in data.items()}

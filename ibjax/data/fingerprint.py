@@ -56,7 +56,14 @@ def of_file(path: str | os.PathLike) -> str:
 
 
 def combine(parts: Mapping[str, str]) -> str:
-  """Makes one hash of named hashes or texts; their order does not matter."""
+  """Makes one hash of named hashes or texts; their order does not matter.
+
+  Args:
+    parts: name -> hash or text.
+
+  Returns:
+    64 hex digits (sha256).
+  """
   return hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest()
 
 
@@ -101,7 +108,12 @@ def of_recorded_files(paths: Iterable[pathlib.Path], record: pathlib.Path) -> di
 
 
 def write_atomically(path: pathlib.Path, content: bytes) -> None:
-  """Writes a cache file whole or not at all; where the folder is read-only, not at all."""
+  """Writes a cache file whole or not at all; where the folder is read-only, not at all.
+
+  Args:
+    path: the file; its folder must exist.
+    content: its new content.
+  """
   # Two processes may write at once: each has its own file, and the last rename wins.
   partial = path.with_name(f".{path.name}.{os.getpid()}")
   try:
@@ -113,7 +125,12 @@ def write_atomically(path: pathlib.Path, content: bytes) -> None:
 
 
 def write_array_atomically(path: pathlib.Path, array: np.ndarray) -> None:
-  """Writes a cached array as .npy, as `write_atomically` does."""
+  """Writes a cached array as .npy, as `write_atomically` does.
+
+  Args:
+    path: the file.
+    array: any shape; no object arrays.
+  """
   buffer = io.BytesIO()
   np.save(buffer, array, allow_pickle=False)
   write_atomically(path, buffer.getvalue())

@@ -14,7 +14,16 @@ import numpy as np
 
 @functools.lru_cache(maxsize=4)
 def permutation(seed: int, epoch: int, n: int) -> np.ndarray:
-  """Returns the order of one epoch, [n] int32, read-only."""
+  """Returns the order of one epoch, [n] int32, read-only.
+
+  Args:
+    seed: `config.seed`.
+    epoch: number of the epoch, from 0.
+    n: examples in the split.
+
+  Returns:
+    [n] int32: every row once. Kept for the last few calls, so that it is shared.
+  """
   generator = np.random.Generator(np.random.Philox(key=[seed & (2**64 - 1), epoch]))
   order = generator.permutation(n).astype(np.int32)
   order.flags.writeable = False
@@ -43,13 +52,25 @@ def batch_indices(seed: int, step: int, n: int, batch_size: int) -> np.ndarray:
 
 
 def held_out(n: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-  """Splits range(n) into (training rows, `count` validation rows), the same for every seed."""
+  """Splits range(n) into (training rows, `count` validation rows), the same for every seed.
+
+  Args:
+    n: examples in the split.
+    count: examples held out, 0 to n.
+
+  Returns:
+    (rows [n - count], rows [count]), integers, rising; every row is in one of them.
+  """
   order = np.random.Generator(np.random.Philox(key=[n, 0])).permutation(n)
   return np.sort(order[count:]), np.sort(order[:count])
 
 
 def eval_batches(n: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
   """Cuts a split into equal batches; the last is padded and masked.
+
+  Args:
+    n: examples in the split.
+    batch_size: examples per batch; may exceed n.
 
   Returns:
     (rows [b, batch_size] int32, mask [b, batch_size] bool); every row is unmasked once.

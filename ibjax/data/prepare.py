@@ -68,7 +68,14 @@ def prepare(
 
 
 def check_name(spec: str) -> None:
-  """Raises ConfigError unless a source is called so; gives the full name of a bare TFDS set."""
+  """Raises ConfigError unless a source is called so; gives the full name of a bare TFDS set.
+
+  Args:
+    spec: as a config names it: "name" or "name:argument"; the argument is not looked at.
+
+  Raises:
+    ConfigError: no such source; names the nearest, or the set of TFDS meant.
+  """
   name = spec.partition(":")[0]
   if name in source_names():
     return

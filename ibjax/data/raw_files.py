@@ -102,7 +102,15 @@ def find(urls: Iterable[str], from_dir: pathlib.Path) -> dict[str, pathlib.Path]
 
 
 def verify(path: pathlib.Path, expected: str) -> None:
-  """Raises DataError unless the file's sha256 is the one expected (64 hex digits)."""
+  """Raises DataError unless the file's sha256 is the one expected (64 hex digits).
+
+  Args:
+    path: the file.
+    expected: the registered sha256, 64 hex digits.
+
+  Raises:
+    DataError: the hashes differ; gives both.
+  """
   found = fingerprint.of_file(path)
   if found != expected:
     raise DataError(

@@ -65,15 +65,23 @@ class Source:
 
 
 def default_data_dir() -> pathlib.Path:
-  """Where prepared sets live: $IBJAX_DATA_DIR, else the user's cache folder."""
+  """Where prepared sets live: $IBJAX_DATA_DIR, else the user's cache folder.
+
+  Returns:
+    A folder, which need not exist.
+  """
   if os.environ.get("IBJAX_DATA_DIR"):
-    return pathlib.Path(os.environ["IBJAX_DATA_DIR"])
+    return pathlib.Path(os.environ["IBJAX_DATA_DIR"]).expanduser()
   cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
   return pathlib.Path(cache) / "ibjax"
 
 
 def source_names() -> list[str]:
-  """Names of the sources there are, by discovery."""
+  """Names of the sources there are, by discovery.
+
+  Returns:
+    Names in alphabetical order, e.g. "mnist", "tfds".
+  """
   package = importlib.import_module("ibjax.data.sources")
   return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
 
@@ -169,7 +177,16 @@ def from_arrays(
 
 
 def check_labels(where: str, y: np.ndarray, num_classes: int) -> None:
-  """Raises DataError, naming the first row, unless the labels y [n] are 0..num_classes-1."""
+  """Raises DataError, naming the first row, unless the labels y [n] are 0..num_classes-1.
+
+  Args:
+    where: the split, for the message.
+    y: [n] numbers, n > 0.
+    num_classes: how many classes there are.
+
+  Raises:
+    DataError: a label is outside the range.
+  """
   if y.min() < 0 or y.max() >= num_classes:
     row = int(np.flatnonzero((y < 0) | (y >= num_classes))[0])
     raise DataError(

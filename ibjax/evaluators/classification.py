@@ -51,6 +51,13 @@ def classification(logits: Array, labels: Array) -> dict[str, Array]:
 
 
 def mean_log_probs(logits: Array) -> Array:
-  """Log of the class probabilities averaged over samples; logits [s, n, c] -> [n, c]."""
+  """Log of the class probabilities averaged over samples; logits [s, n, c] -> [n, c].
+
+  Args:
+    logits: [s, n, c], one slice per sampled code.
+
+  Returns:
+    [n, c] float32 in nats.
+  """
   log_probs = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
   return jax.nn.logsumexp(log_probs, axis=0) - math.log(logits.shape[0])

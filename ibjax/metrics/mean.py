@@ -48,12 +48,27 @@ def mean_state(name: str, value: Array, mask: Array) -> tuple[Array, Array]:
 
 
 def add(a: MetricState, b: MetricState) -> MetricState:
-  """Adds two states of the same names."""
+  """Adds two states of the same names.
+
+  Args:
+    a: name -> (sum, count).
+    b: the same names.
+
+  Returns:
+    The same names; sums and counts are added.
+  """
   return jax.tree.map(jnp.add, a, b)
 
 
 def finalize(state: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:
-  """Turns states into averages, on the host; a count of zero gives NaN."""
+  """Turns states into averages, on the host; a count of zero gives NaN.
+
+  Args:
+    state: name -> (sum, count), scalars.
+
+  Returns:
+    Name -> sum / count.
+  """
   averages = {}
   for name, (total, count) in state.items():
     total, count = np.asarray(total), np.asarray(count)

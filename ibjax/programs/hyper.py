@@ -42,7 +42,16 @@ def traced(config: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def section(config: Mapping[str, Any], name: str, hyper: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns one section with its traced values put in, and lists turned back into tuples."""
+  """Returns one section with its traced values put in, and lists turned back into tuples.
+
+  Args:
+    config: the resolved config (plain nested dictionaries).
+    name: the section, e.g. "objective".
+    hyper: traced values by their full path, e.g. "objective.beta"; {} keeps the config's own.
+
+  Returns:
+    Keyword -> value, ready for `bind`.
+  """
   values = {}
   for key, value in config[name].items():
     value = hyper.get(f"{name}.{key}", value)
@@ -55,16 +64,44 @@ def _tuples(value: Any) -> Any:
 
 
 def durations(values: dict[str, Any], config: Mapping[str, Any], spec: DataSpec) -> dict[str, Any]:
-  """Turns the durations of a section ("warmup": "2 epochs") into steps ("warmup_steps": 600)."""
+  """Turns the durations of a section ("warmup": "2 epochs") into steps ("warmup_steps": 600).
+
+  Args:
+    values: a section; every text but "fn" is a duration.
+    config: the resolved config (plain nested dictionaries).
+    spec: the data's description.
+
+  Returns:
+    The section with such texts replaced; steps are floats.
+
+  Raises:
+    ConfigError: a text is not a duration.
+  """
   result = {}
   for key, value in values.items():
     if key != "fn" and isinstance(value, str):
-      key, value = f"{key}_steps", float(steps(value, key, config, spec.steps_per_epoch))
+      key, value = (
+        f"{key}_steps",
+        float(steps(value, f"config.schedule.{key}", config, spec.steps_per_epoch)),
+      )
     result[key] = value
   return result
 
 
 def steps(text: str, name: str, config: Mapping[str, Any], steps_per_epoch: int) -> int:
-  """Converts one duration of the config to steps."""
+  """Converts one duration of the config to steps.
+
+  Args:
+    text: a duration, e.g. "10 epochs".
+    name: the config key, for the message.
+    config: the resolved config (plain nested dictionaries).
+    steps_per_epoch: whole batches in the training split.
+
+  Returns:
+    The number of steps, rounded up.
+
+  Raises:
+    ConfigError: not a number and a unit.
+  """
   batch_size = config["data"]["batch_size"]
   return to_steps(text, batch_size=batch_size, steps_per_epoch=steps_per_epoch, name=name)

@@ -38,6 +38,18 @@ def parts(
   """Builds encoder, bottleneck, decoder and objective from the config's sections.
 
   The bottleneck decides how wide the encoder's output is, the data how wide the decoder's.
+
+  Args:
+    config: the resolved config (plain nested dictionaries).
+    spec: the data's description.
+    hyper: traced hyperparameters; {} takes the config's own numbers.
+
+  Returns:
+    (encoder, bottleneck, decoder, objective).
+
+  Raises:
+    ConfigError: a section sets the width or the dtype, or a factory's name, keyword, type or range
+      is wrong.
   """
   dtype = config["train"]["compute_dtype"]
   bottleneck = bind(hyper_lib.section(config, "bottleneck", hyper))

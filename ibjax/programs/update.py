@@ -26,7 +26,20 @@ LossFn = Callable[..., tuple[tuple[Array, Array | None], tuple[Tree, MetricState
 
 
 def optimizer(config: Mapping[str, Any], spec: DataSpec, hyper: Hyper):
-  """Builds the optax transformation and its learning-rate schedule, from traced scalars."""
+  """Builds the optax transformation and its learning-rate schedule, from traced scalars.
+
+  Args:
+    config: the resolved config (plain nested dictionaries).
+    spec: the data's description, for the length of the run and of an epoch.
+    hyper: traced hyperparameters.
+
+  Returns:
+    (transformation, `learning_rate(count)`), the first with clipping in front when
+    `config.train.clip_norm` is set; count is the number of updates done.
+
+  Raises:
+    ConfigError: a factory's name, keyword, type or range is wrong, or a duration is none.
+  """
   keywords = hyper_lib.section(config, "optimizer", hyper)
   peak = keywords.pop("learning_rate")
   schedule = bind(hyper_lib.durations(hyper_lib.section(config, "schedule", hyper), config, spec))

@@ -45,16 +45,30 @@ def number(value: float) -> str:
   """
   if math.isfinite(value) and 1e3 <= abs(value) < 1e9:
     return f"{value:.0f}"
-  return f"{value:#.4g}"
+  return f"{value:#.4g}".rstrip(".")
 
 
 def percent(fraction: float) -> str:
-  """Writes a fraction as percent, without the sign: 0.0128 is "1.28"."""
+  """Writes a fraction as percent, without the sign: 0.0128 is "1.28".
+
+  Args:
+    fraction: 1.0 is all.
+
+  Returns:
+    Text with two decimals.
+  """
   return f"{100.0 * fraction:.2f}"
 
 
 def bits(nats: float) -> str:
-  """Writes nats as bits."""
+  """Writes nats as bits.
+
+  Args:
+    nats: a quantity in nats.
+
+  Returns:
+    Text as `number` writes it.
+  """
   return number(nats / NATS_PER_BIT)
 
 
@@ -110,14 +124,28 @@ _MEASURED: tuple[tuple[str, str, Callable[[float], str], str], ...] = (
 
 
 def method_name(run: Run) -> str:
-  """The method: the result's own word, else the tail of the objective that the config names."""
+  """The method: the result's own word, else the tail of the objective that the config names.
+
+  Args:
+    run: a run, finished or not.
+
+  Returns:
+    A word, e.g. "vib"; "run" when neither says.
+  """
   objective = run.config.get("objective")
   named = objective.get("fn", "") if isinstance(objective, dict) else objective or ""
   return str(run.result.get("objective") or str(named).rpartition(":")[2] or "run")
 
 
 def data_name(run: Run) -> str:
-  """The data set's name, or an empty text when the manifest does not say."""
+  """The data set's name, or an empty text when the manifest does not say.
+
+  Args:
+    run: a run, finished or not.
+
+  Returns:
+    The name as the config gives it.
+  """
   data = run.manifest.get("data")
   return str(data.get("name", "")) if isinstance(data, dict) else str(data or "")
 

@@ -102,7 +102,14 @@ class Run:
 
 
 def is_number(value: Any) -> bool:
-  """True for an int or float (NaN and infinity included), False for text, None and bool."""
+  """True for an int or float (NaN and infinity included), False for text, None and bool.
+
+  Args:
+    value: anything read from JSON.
+
+  Returns:
+    A bool.
+  """
   return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

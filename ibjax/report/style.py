@@ -30,7 +30,15 @@ CLASS_MARKERS = "os^DvP"
 
 
 def class_names(run: Run, predictions: dict[str, np.ndarray]) -> list[str]:
-  """A name for every class that occurs: the data set's own, numbers where it has none."""
+  """A name for every class that occurs: the data set's own, numbers where it has none.
+
+  Args:
+    run: the run; its confusions.npz is read for names.
+    predictions: arrays of predictions.npz; "label" and "prediction" are looked at.
+
+  Returns:
+    Names by class number, at least as many as the highest class seen needs.
+  """
   mistakes = read_arrays(run, "confusions.npz")
   names = [str(name) for name in mistakes.get("class_names", ())]
   seen = [
@@ -43,18 +51,36 @@ def class_names(run: Run, predictions: dict[str, np.ndarray]) -> list[str]:
 
 
 def heading(run: Run) -> str:
-  """The method and the data set of a run."""
+  """The method and the data set of a run.
+
+  Args:
+    run: a run, finished or not.
+
+  Returns:
+    Text for a plot, e.g. "vib on mnist".
+  """
   data = data_name(run)
   return plain(method_name(run) + (f" on {data}" if data else ""))
 
 
 def plain(text: str) -> str:
-  """Text from a file, kept from being read as a formula."""
+  """Text from a file, kept from being read as a formula.
+
+  Args:
+    text: any text.
+
+  Returns:
+    The text with its dollar signs escaped for matplotlib.
+  """
   return text.replace("$", r"\$")
 
 
 def style(ax: Axes) -> None:
-  """Draws the frame of a plot: two thin soft lines."""
+  """Draws the frame of a plot: two thin soft lines.
+
+  Args:
+    ax: the axes; changed in place.
+  """
   for side in ("top", "right"):
     ax.spines[side].set_visible(False)
   for side in ("left", "bottom"):

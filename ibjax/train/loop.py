@@ -228,13 +228,30 @@ def evaluate(setup: Setup, state: TrainState, split: Any) -> dict[str, float]:
 
 
 def evaluate_splits(setup: Setup, state: TrainState) -> dict[str, dict[str, float]]:
-  """Evaluates the validation split, if there is one, and the test split."""
+  """Evaluates the validation split, if there is one, and the test split.
+
+  Args:
+    setup: the run.
+    state: a state.
+
+  Returns:
+    Split -> name -> average.
+  """
   names = [name for name in ("validation", "test") if name in setup.splits]
   return {name: evaluate(setup, state, setup.eval_feed(name)) for name in names}
 
 
 def predictions(setup: Setup, state: TrainState, split: str) -> dict[str, np.ndarray]:
-  """Returns the program's per-example predictions on a split, [n, ...] each."""
+  """Returns the program's per-example predictions on a split, [n, ...] each.
+
+  Args:
+    setup: the run.
+    state: a state.
+    split: "train", "validation" or "test"; one the run has.
+
+  Returns:
+    Arrays by name, on the host, one row per example in the order of the split.
+  """
   source = setup.eval_feed(split)
   parts: list[dict[str, np.ndarray]] = []
   for number, batch in enumerate(source):

@@ -53,7 +53,16 @@ def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) ->
 
 
 def check_batch(batch_size: int, accumulate: int, mesh: Mesh) -> None:
-  """Raises ConfigError, with the numbers that would work, unless a batch divides evenly."""
+  """Raises ConfigError, with the numbers that would work, unless a batch divides evenly.
+
+  Args:
+    batch_size: `config.data.batch_size`.
+    accumulate: microbatches per update.
+    mesh: the device mesh.
+
+  Raises:
+    ConfigError: the batch does not divide by data devices times microbatches.
+  """
   over = mesh.shape["data"] * accumulate
   if batch_size % over:
     below, above = batch_size // over * over, -(-batch_size // over) * over
@@ -65,7 +74,15 @@ def check_batch(batch_size: int, accumulate: int, mesh: Mesh) -> None:
 
 
 def check_eval_batch(batch_size: int, mesh: Mesh) -> None:
-  """Raises ConfigError unless an evaluation batch divides over the data axis."""
+  """Raises ConfigError unless an evaluation batch divides over the data axis.
+
+  Args:
+    batch_size: `config.eval.batch_size`.
+    mesh: the device mesh.
+
+  Raises:
+    ConfigError: it does not; names the next size that would work.
+  """
   over = mesh.shape["data"]
   if batch_size % over:
     raise ConfigError(
@@ -75,7 +92,14 @@ def check_eval_batch(batch_size: int, mesh: Mesh) -> None:
 
 
 def path_name(path: tuple[Any, ...]) -> str:
-  """Writes a pytree path as "params/encoder/dense_0/kernel"."""
+  """Writes a pytree path as "params/encoder/dense_0/kernel".
+
+  Args:
+    path: keys as `jax.tree_util.tree_map_with_path` gives them.
+
+  Returns:
+    Keys, field names and indices, joined by slashes.
+  """
   names = []
   for entry in path:
     for attribute in ("key", "name", "idx"):
@@ -140,7 +164,14 @@ def _check_axes(name: str, shape: tuple[int, ...], axes: tuple[Any, ...], mesh: 
 
 
 def describe(mesh: Mesh) -> str:
-  """One line about the mesh: axes, devices, processes."""
+  """One line about the mesh: axes, devices, processes.
+
+  Args:
+    mesh: the device mesh.
+
+  Returns:
+    Text without a trailing newline.
+  """
   axes = " x ".join(f"{axis}={mesh.shape[axis]}" for axis in AXES)
   kinds = sorted({device.device_kind for device in mesh.devices.flat})
   processes = len({device.process_index for device in mesh.devices.flat})
@@ -148,5 +179,12 @@ def describe(mesh: Mesh) -> str:
 
 
 def host_bytes(leaf: Any) -> int:
-  """Size of one abstract or concrete array in bytes."""
+  """Size of one abstract or concrete array in bytes.
+
+  Args:
+    leaf: anything with a shape and a numpy dtype.
+
+  Returns:
+    Bytes of the whole array, not of one device's part.
+  """
   return int(np.prod(leaf.shape, dtype=np.int64)) * np.dtype(leaf.dtype).itemsize

@@ -8,6 +8,7 @@ the lines after s are dropped: the run writes them again, the same.
 from __future__ import annotations
 
 import datetime
+import io
 import json
 import os
 import pathlib
@@ -27,12 +28,20 @@ VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml-
 CLOCK_SUFFIXES = ("_s", "_ms", "_per_s")
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes a file whole or not at all: a killed process leaves the old one."""
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+  """Writes a file whole or not at all: a killed process leaves the old one.
+
+  Args:
+    path: the file; its folder must exist.
+    content: all of it.
+
+  Raises:
+    WorkdirError: it cannot be written (a full disk, say); the old file is left as it was.
+  """
   temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
   try:
-    with open(temporary, "w", encoding="utf-8") as file:
-      file.write(text)
+    with open(temporary, "wb") as file:
+      file.write(content)
       file.flush()
       os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -41,13 +50,46 @@ def write_text(path: pathlib.Path, text: str) -> None:
     raise WorkdirError(f"cannot write {path}: {error.strerror or error}.") from error
 
 
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes a text file whole or not at all.
+
+  Args:
+    path: the file; its folder must exist.
+    text: all of it.
+  """
+  write_bytes(path, text.encode())
+
+
+def write_npz(path: pathlib.Path, values: Mapping[str, Any]) -> None:
+  """Writes named arrays whole or not at all.
+
+  Args:
+    path: the .npz file; its folder must exist.
+    values: name -> array.
+  """
+  content = io.BytesIO()
+  np.savez_compressed(content, **values)
+  write_bytes(path, content.getvalue())
+
+
 def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes indented JSON whole or not at all."""
+  """Writes indented JSON whole or not at all.
+
+  Args:
+    path: the file.
+    value: what JSON can hold; keys keep their order.
+
+  Raises:
+    WorkdirError: it cannot be written.
+  """
   write_text(path, json.dumps(value, indent=2, sort_keys=False) + "\n")
 
 
 def prepare_workdir(workdir: pathlib.Path) -> None:
   """Makes the run's folder, or says why it cannot be used.
+
+  Args:
+    workdir: the folder; made with its parents when absent.
 
   Raises:
     WorkdirError: it is a file, cannot be made or cannot be written.
@@ -61,12 +103,18 @@ def prepare_workdir(workdir: pathlib.Path) -> None:
     probe.unlink()
   except OSError as error:
     raise WorkdirError(
-      f"--workdir={workdir} cannot be written ({error.strerror}); choose another folder."
+      f"--workdir={workdir} cannot be written ({error.strerror or error}); choose another folder."
     ) from error
 
 
 def read_manifest(workdir: pathlib.Path) -> dict[str, Any] | None:
   """Returns the manifest of a run folder; None when the folder holds no run.
+
+  Args:
+    workdir: a folder.
+
+  Returns:
+    What manifest.json holds, or None.
 
   Raises:
     WorkdirError: the folder holds checkpoints but no manifest, or a damaged one.
@@ -82,15 +130,20 @@ def read_manifest(workdir: pathlib.Path) -> dict[str, Any] | None:
     return None
   try:
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    if "config" not in manifest or "config_hash" not in manifest:
-      raise ValueError("it has no 'config'")
+    for key in ("config", "config_hash", "data"):
+      if not isinstance(manifest, dict) or key not in manifest:
+        raise ValueError(f"it has no '{key}'")
   except (ValueError, OSError) as error:
     raise WorkdirError(f"{path} is not a manifest of ibjax: {error}.") from error
   return manifest
 
 
 def session() -> dict[str, Any]:
-  """Describes this process: versions, devices, time; one entry per start of the run."""
+  """Describes this process: versions, devices, time; one entry per start of the run.
+
+  Returns:
+    {"started" (UTC, ISO 8601), "commit", "versions", "devices", "processes"}.
+  """
   versions = {"python": sys.version.split()[0], "ibjax": ibjax.__version__}
   for name in VERSIONED:
     try:
@@ -107,8 +160,12 @@ def session() -> dict[str, Any]:
 
 
 def commit() -> str:
-  """Returns the git commit of the code, "+dirty" with local changes; "" outside a checkout."""
-  root = pathlib.Path(ibjax.__file__).parent.parent
+  """Returns the git commit of the code, "+dirty" with local changes; "" outside a checkout.
+
+  Returns:
+    40 hex digits, perhaps with "+dirty", or "". Untracked files are no change.
+  """
+  root = pathlib.Path(ibjax.__file__).resolve().parent.parent
 
   def git(*arguments: str) -> str:
     done = subprocess.run(
@@ -180,19 +237,43 @@ class Records:
 
 
 def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
-  """Reads metric lines; a last line cut off by a kill is left out."""
-  lines = []
-  if path.exists():
-    for text in path.read_text(encoding="utf-8").splitlines():
-      try:
-        lines.append(json.loads(text))
-      except json.JSONDecodeError:
+  """Reads metric lines; a last line cut off by a kill is left out.
+
+  Args:
+    path: a metrics.jsonl; it need not exist.
+
+  Returns:
+    Lines in the order written.
+
+  Raises:
+    WorkdirError: a line before the last is not a metric line: the file was damaged or edited.
+  """
+  lines: list[dict[str, Any]] = []
+  texts = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+  for number, text in enumerate(texts, start=1):
+    try:
+      line = json.loads(text)
+      line["step"], line["split"]
+    except (ValueError, TypeError, KeyError):
+      if number == len(texts):
         break
+      raise WorkdirError(
+        f"{path}, line {number}, is not a metric line; the file was damaged or edited. Delete "
+        "that line, or take the file away to continue without the lines so far."
+      ) from None
+    lines.append(line)
   return lines
 
 
 def comparable(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-  """The lines without their wall-clock values: equal for equal runs."""
+  """The lines without their wall-clock values: equal for equal runs.
+
+  Args:
+    lines: metric lines.
+
+  Returns:
+    New lines, without the names that end in one of `CLOCK_SUFFIXES`.
+  """
   return [
     {name: value for name, value in line.items() if not name.endswith(CLOCK_SUFFIXES)}
     for line in lines

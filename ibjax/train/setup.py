@@ -192,5 +192,6 @@ def _check_values(config: Mapping[str, Any]) -> None:
     raise ConfigError(f"config.train.ema={ema} must be in [0, 1).")
   if clip is not None and clip <= 0:
     raise ConfigError(f"config.train.clip_norm={clip} must be greater than 0.")
-  if config["optimizer"].get("learning_rate", -1.0) < 0:
-    raise ConfigError("config.optimizer.learning_rate must be set, and not negative.")
+  rate = config["optimizer"].get("learning_rate")
+  if rate is None or rate < 0:
+    raise ConfigError(f"config.optimizer.learning_rate={rate} must be set, and not negative.")

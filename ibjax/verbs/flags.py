@@ -43,7 +43,14 @@ def parse(values: flags.FlagValues, verb: str, argv: Sequence[str]) -> list[str]
 
 
 def given(values: flags.FlagValues) -> dict[str, Any]:
-  """The parsed flags as a dictionary."""
+  """The parsed flags as a dictionary.
+
+  Args:
+    values: flags, parsed.
+
+  Returns:
+    Flag name -> value, the default where it was not given.
+  """
   return {name: values[name].value for name in values}
 
 
@@ -55,6 +62,9 @@ def wants_help(verb: str, values: flags.FlagValues, argv: Sequence[str], config:
     values: its flags, defined.
     argv: the arguments after the verb.
     config: whether the verb takes --config too.
+
+  Returns:
+    True when -h or --help is among the arguments.
   """
   if not {"-h", "--help"} & set(argv):
     return False
@@ -68,7 +78,15 @@ def wants_help(verb: str, values: flags.FlagValues, argv: Sequence[str], config:
 
 
 def no_positional(verb: str, rest: Sequence[str]) -> None:
-  """Raises ConfigError when arguments are left over."""
+  """Raises ConfigError when arguments are left over.
+
+  Args:
+    verb: its name, for the message.
+    rest: what `parse` left over.
+
+  Raises:
+    ConfigError: there is such an argument; names the first.
+  """
   if rest:
     raise ConfigError(
       f"`ibjax {verb}` takes flags only, written --name=value; did not expect '{rest[0]}'."
@@ -124,7 +142,14 @@ def _load_bare(given: str) -> ml_collections.ConfigDict:
 
 
 def split_path(given: str) -> tuple[pathlib.Path, list[str]]:
-  """Splits FILE.py:ARGUMENT into (FILE.py, [ARGUMENT])."""
+  """Splits FILE.py:ARGUMENT into (FILE.py, [ARGUMENT]).
+
+  Args:
+    given: the value of --config.
+
+  Returns:
+    (path, [ARGUMENT]); the list is empty when there is no ":ARGUMENT".
+  """
   head, separator, argument = given.partition(".py:")
   return (pathlib.Path(f"{head}.py"), [argument]) if separator else (pathlib.Path(given), [])
 
@@ -140,7 +165,14 @@ def _define_config(values: flags.FlagValues, argv: Sequence[str]) -> None:
 
 
 def overrides(argv: Sequence[str]) -> list[str]:
-  """The overrides of a command line, as written: ["config.objective.beta=0.01"]."""
+  """The overrides of a command line, as written: ["config.objective.beta=0.01"].
+
+  Args:
+    argv: the arguments after the verb; the value may follow "=" or be the next one.
+
+  Returns:
+    Texts "config.key=value" in the order given; the value is "" when there is none.
+  """
   found, items = [], list(argv)
   for i, item in enumerate(items):
     match = re.match(r"--?(config\.[^=]+)(=(.*))?$", item, re.DOTALL)
@@ -151,14 +183,21 @@ def overrides(argv: Sequence[str]) -> list[str]:
 
 
 def config_path(argv: Sequence[str]) -> str | None:
-  """The value of --config on a command line, or None."""
-  items = list(argv)
+  """The value of --config on a command line, or None.
+
+  Args:
+    argv: the arguments after the verb.
+
+  Returns:
+    The last value given, as the flags count, with its ":ARGUMENT"; "" when --config comes last, without one.
+  """
+  items, found = list(argv), None
   for i, item in enumerate(items):
     if item in ("--config", "-config"):
-      return items[i + 1] if i + 1 < len(items) else ""
-    if item.startswith(("--config=", "-config=")):
-      return item.split("=", 1)[1]
-  return None
+      found = items[i + 1] if i + 1 < len(items) else ""
+    elif item.startswith(("--config=", "-config=")):
+      found = item.split("=", 1)[1]
+  return found
 
 
 def _check_file(given: str) -> None:
@@ -173,7 +212,15 @@ def _check_file(given: str) -> None:
 
 
 def check_key(config: ml_collections.ConfigDict, key: str) -> None:
-  """Raises ConfigError, naming the nearest key, unless a dotted key exists in a config."""
+  """Raises ConfigError, naming the nearest key, unless a dotted key exists in a config.
+
+  Args:
+    config: the config, without the overrides.
+    key: as written after "config.", e.g. "objective.beta".
+
+  Raises:
+    ConfigError: no such key, or a key below a value.
+  """
   section: Any = config
   seen: list[str] = []
   for part in key.split("."):

@@ -19,6 +19,9 @@ def methods(room: str) -> Iterator[tuple[str, str]]:
   """Yields ("module:factory", first line of its docstring) for every method of a room.
 
   A method is a module that holds a factory of its own name; schedules share one module.
+
+  Args:
+    room: a subpackage of ibjax, e.g. "objectives", or "schedules".
   """
   if room == "schedules":
     module = importlib.import_module("ibjax.core.schedules")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import shlex
 import sys
@@ -78,17 +77,30 @@ def run(argv: Sequence[str]) -> int:
 
 
 def define_processes(values: flags.FlagValues) -> None:
-  """Defines the flags that join several processes to one run."""
+  """Defines the flags that join several processes to one run.
+
+  Args:
+    values: flags; --coordinator, --num_processes and --process_id are added.
+  """
   flags.DEFINE_string("coordinator", None, "host:port of process 0.", flag_values=values)
   flags.DEFINE_integer("num_processes", 1, "Processes of this run.", flag_values=values)
   flags.DEFINE_integer("process_id", 0, "Number of this process.", flag_values=values)
 
 
 def start_processes(options: Mapping[str, Any]) -> None:
-  """Joins the other processes, when there are any."""
+  """Joins the other processes, when there are any.
+
+  Args:
+    options: the parsed flags, of which those of `define_processes` are read.
+
+  Raises:
+    ConfigError: several processes without a coordinator or with a number out of range.
+  """
   count, number = options["num_processes"], options["process_id"]
-  if count == 1:
+  if count == 1 and not options["coordinator"]:
     return
+  if count < 1:
+    raise ConfigError(f"--num_processes={count} must be at least 1.")
   if not options["coordinator"] or not 0 <= number < count:
     raise ConfigError(
       f"--num_processes={count} needs --coordinator=HOST:PORT (of process 0) and "
@@ -101,7 +113,17 @@ def start_processes(options: Mapping[str, Any]) -> None:
 def check_same(
   old: dict[str, Any], new: dict[str, Any], workdir: pathlib.Path, allowed: bool
 ) -> None:
-  """Raises ConfigError, with the difference, unless a run is continued under its own config."""
+  """Raises ConfigError, with the difference, unless a run is continued under its own config.
+
+  Args:
+    old: the resolved config in the folder's manifest.
+    new: the resolved config asked for.
+    workdir: the run's folder, for the message.
+    allowed: whether --allow_config_change was given.
+
+  Raises:
+    ConfigError: they differ, and that was not allowed.
+  """
   lines = difference(old, new)
   if lines and not allowed:
     shown = "\n  ".join(lines)
@@ -113,7 +135,20 @@ def check_same(
 
 
 def make_manifest(setup: Setup, argv: Sequence[str], old: dict[str, Any] | None) -> dict[str, Any]:
-  """Describes the run: what was asked for, with which code, data and devices."""
+  """Describes the run: what was asked for, with which code, data and devices.
+
+  Args:
+    setup: the run.
+    argv: the arguments after the verb.
+    old: the manifest of the run continued, None for a new one.
+
+  Returns:
+    The manifest. A run continued keeps its first start ("started", "commit", "versions", ...), and
+    this start is added to "resumes", with what changed in the config.
+
+  Raises:
+    ConfigError: the data changed since the run began.
+  """
   session = records.session()
   manifest: dict[str, Any] = {
     "config": setup.config,
@@ -151,13 +186,23 @@ def finish(
   timing: dict[str, float],
   workdir: pathlib.Path,
 ) -> None:
-  """Writes predictions, the final row, pictures and the report, and prints where they are."""
+  """Writes predictions, the final row, pictures and the report, and prints where they are.
+
+  Every process must call it, as all take part in the predictions; only process 0 writes.
+
+  Args:
+    setup: the run.
+    state: the state to report.
+    lines: the run's records; closed here.
+    timing: {"train_s", "steps_per_s", "step"}, as `loop.train` gives it.
+    workdir: the run's folder.
+  """
   values = loop.predictions(setup, state, "test")
   if jax.process_index() != 0:
     return
   lines.close()
-  save_npz(workdir / "predictions.npz", values)
-  save_npz(workdir / "confusions.npz", confusions(setup, values))
+  records.write_npz(workdir / "predictions.npz", values)
+  records.write_npz(workdir / "confusions.npz", confusions(setup, values))
   records.write_json(workdir / "result.json", result_row(setup, lines.last, timing))
   make_pictures(workdir)
   write_page(workdir)
@@ -167,7 +212,16 @@ def finish(
 def result_row(
   setup: Setup, last: dict[str, dict[str, float]], timing: dict[str, float]
 ) -> dict[str, Any]:
-  """The run's final row: flat, name to number or short text."""
+  """The run's final row: flat, name to number or short text.
+
+  Args:
+    setup: the run.
+    last: split -> name -> the last value; NaN and infinite ones are left out.
+    timing: name -> number, put last.
+
+  Returns:
+    {"objective", "data", "seed", ..., "test/err_frac", ..., "step", "train_s"}.
+  """
   row: dict[str, Any] = {
     "objective": setup.config["objective"]["fn"].rpartition(":")[2],
     "data": setup.source.name,
@@ -185,7 +239,17 @@ def result_row(
 
 
 def confusions(setup: Setup, values: dict[str, np.ndarray], most: int = 24) -> dict[str, Any]:
-  """The most confident mistakes on the test split, with their images."""
+  """The most confident mistakes on the test split, with their images.
+
+  Args:
+    setup: the run.
+    values: per-example arrays of the test split; "label", "prediction" and "confidence" are read.
+    most: how many mistakes at most.
+
+  Returns:
+    {"images": [k, ...] as stored, "label": [k], "prediction": [k], "confidence": [k],
+    "class_names": [c]}, the most confident first; k is at most `most`.
+  """
   wrong = np.flatnonzero(values["label"] != values["prediction"])
   rows = wrong[np.argsort(-values["confidence"][wrong], kind="stable")][:most]
   return {
@@ -197,15 +261,13 @@ def confusions(setup: Setup, values: dict[str, np.ndarray], most: int = 24) -> d
   }
 
 
-def save_npz(path: pathlib.Path, values: dict[str, Any]) -> None:
-  """Writes arrays whole or not at all."""
-  temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-  np.savez_compressed(temporary, **values)
-  os.replace(temporary, path)
-
-
 def show(workdir: pathlib.Path, heading: str) -> None:
-  """Prints the row and the paths of what was made."""
+  """Prints the row and the paths of what was made.
+
+  Args:
+    workdir: the run's folder.
+    heading: a line printed first; "" for none.
+  """
   print(*([heading] if heading else []), format_row(read_run(workdir)), sep="\n")
   made = [*sorted(workdir.glob("*.png")), workdir / "report.html", workdir / "checkpoints"]
   for path in made:

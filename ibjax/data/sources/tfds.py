@@ -135,7 +135,19 @@ def parse(argument: str, data_dir: pathlib.Path) -> Reference:
 
 
 def version_of(name: str, config: str = "") -> str:
-  """Returns the version of a set that the installed TFDS makes; ConfigError on a wrong config."""
+  """Returns the version of a set that the installed TFDS makes; ConfigError on a wrong config.
+
+  Args:
+    name: a set that TFDS knows.
+    config: one of its configs; "" for a set without any.
+
+  Returns:
+    Three numbers, e.g. "3.0.1".
+
+  Raises:
+    ConfigError: no such config (names the nearest), none given where one is needed, or one given
+      where there are none.
+  """
   import tensorflow_datasets as tfds
 
   cls = tfds.builder_cls(name)
@@ -151,13 +163,28 @@ def version_of(name: str, config: str = "") -> str:
 
 
 def folder_of(reference: Reference, data_dir: pathlib.Path) -> pathlib.Path:
-  """Returns the folder that holds a set once it is prepared."""
+  """Returns the folder that holds a set once it is prepared.
+
+  Args:
+    reference: the set.
+    data_dir: where prepared sets live.
+
+  Returns:
+    data_dir/tfds/NAME[/CONFIG]/VERSION; it need not exist.
+  """
   parts = [part for part in reference if part]
   return pathlib.Path(data_dir).joinpath(ROOM, *parts)
 
 
 def prepared(data_dir: pathlib.Path) -> list[str]:
-  """Returns the specs, "tfds:NAME:VERSION", of the sets prepared in data_dir."""
+  """Returns the specs, "tfds:NAME:VERSION", of the sets prepared in data_dir.
+
+  Args:
+    data_dir: where prepared sets live; it need not exist.
+
+  Returns:
+    Specs in alphabetical order; those with a config read tfds:NAME/CONFIG:VERSION.
+  """
   room = pathlib.Path(data_dir) / ROOM
   found = []
   for path in [*room.glob("*/*/dataset_info.json"), *room.glob("*/*/*/dataset_info.json")]:
