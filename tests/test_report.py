@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ibjax.core import files
 from ibjax.core.errors import WorkdirError
 from ibjax.report import page, plots, row, runs
 
@@ -298,7 +299,7 @@ def test_long_or_unusual_class_names_are_text_not_formulas(tmp_path):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
   (tmp_path / "out.png").mkdir()
   with pytest.raises(WorkdirError, match=r"out\.png"):
-    runs.replace_file(tmp_path / "out.png", b"x")
+    files.write_bytes(tmp_path / "out.png", b"x")
   assert [file.name for file in tmp_path.iterdir()] == ["out.png"]
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from ibjax.core.errors import DataError
+from ibjax.core import files
+from ibjax.core.errors import DataError, WorkdirError
 
 _BLOCK = 1 << 22
 
@@ -103,29 +104,23 @@ def of_recorded_files(paths: Iterable[pathlib.Path], record: pathlib.Path) -> di
       digest = found
     now[path.name] = (stat.st_size, stat.st_mtime_ns, digest)
   if {name: tuple(entry) for name, entry in known.items()} != now:
-    write_atomically(record, json.dumps(now, indent=1).encode())
+    write_cache(record, json.dumps(now, indent=1).encode())
   return {name: entry[2] for name, entry in now.items()}
 
 
-def write_atomically(path: pathlib.Path, content: bytes) -> None:
+def write_cache(path: pathlib.Path, content: bytes) -> None:
   """Writes a cache file whole or not at all; where the folder is read-only, not at all.
 
   Args:
     path: the file; its folder must exist.
     content: its new content.
   """
-  # Two processes may write at once: each has its own file, and the last rename wins.
-  partial = path.with_name(f".{path.name}.{os.getpid()}")
-  try:
-    partial.write_bytes(content)
-    partial.replace(path)
-  except OSError:
-    with contextlib.suppress(OSError):
-      partial.unlink(missing_ok=True)
+  with contextlib.suppress(WorkdirError):
+    files.write_bytes(path, content)
 
 
-def write_array_atomically(path: pathlib.Path, array: np.ndarray) -> None:
-  """Writes a cached array as .npy, as `write_atomically` does.
+def write_array_cache(path: pathlib.Path, array: np.ndarray) -> None:
+  """Writes a cached array as .npy, as `write_cache` does.
 
   Args:
     path: the file.
@@ -133,4 +128,4 @@ def write_array_atomically(path: pathlib.Path, array: np.ndarray) -> None:
   """
   buffer = io.BytesIO()
   np.save(buffer, array, allow_pickle=False)
-  write_atomically(path, buffer.getvalue())
+  write_cache(path, buffer.getvalue())

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from ibjax.core.files import write_text
 from ibjax.report.page_style import SCRIPT, STYLE
 from ibjax.report.plots import make_pictures
 from ibjax.report.row import Cell, bits, data_name, method_name, number, percent, row_cells
-from ibjax.report.runs import Run, is_number, read_run, replace_file
+from ibjax.report.runs import Run, is_number, read_run
 
 PICTURES = {
   "rate_distortion": (
@@ -51,7 +52,7 @@ def write_page(workdir: str | os.PathLike) -> pathlib.Path:
   run = read_run(workdir)
   pictures = make_pictures(workdir)
   page = run.path / "report.html"
-  replace_file(page, render(run, pictures).encode("utf-8"))
+  write_text(page, render(run, pictures))
   return page
 
 

@@ -13,10 +13,11 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
+from ibjax.core.files import write_bytes
 from ibjax.report.confusions import draw_confusions
 from ibjax.report.curves import draw_rate_distortion
 from ibjax.report.latents import draw_latents
-from ibjax.report.runs import Run, read_run, replace_file
+from ibjax.report.runs import Run, read_run
 
 DPI = 200
 
@@ -48,5 +49,5 @@ def make_pictures(workdir: str | os.PathLike) -> dict[str, pathlib.Path]:
     # Without the version stamp the same run gives the same file.
     figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
     written[name] = run.path / f"{name}.png"
-    replace_file(written[name], content.getvalue())
+    write_bytes(written[name], content.getvalue())
   return written

@@ -167,25 +167,6 @@ def read_arrays(run: Run, name: str) -> dict[str, np.ndarray]:
     return {}
 
 
-def replace_file(path: pathlib.Path, content: bytes) -> None:
-  """Writes a file so that a reader sees the old content or the new, never a part.
-
-  Args:
-    path: the file.
-    content: its new content.
-
-  Raises:
-    WorkdirError: the folder cannot be written to.
-  """
-  partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-  try:
-    partial.write_bytes(content)
-    os.replace(partial, path)
-  except OSError as error:
-    partial.unlink(missing_ok=True)
-    raise WorkdirError(f"cannot write '{path}': {error.strerror}.") from error
-
-
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
   try:
     content = json.loads(path.read_bytes())

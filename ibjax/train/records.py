@@ -8,7 +8,6 @@ the lines after s are dropped: the run writes them again, the same.
 from __future__ import annotations
 
 import datetime
-import io
 import json
 import os
 import pathlib
@@ -22,67 +21,11 @@ import jax
 import numpy as np
 
 import ibjax
+from ibjax.core import files
 from ibjax.core.errors import WorkdirError
 
 VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml-collections")
 CLOCK_SUFFIXES = ("_s", "_ms", "_per_s")
-
-
-def write_bytes(path: pathlib.Path, content: bytes) -> None:
-  """Writes a file whole or not at all: a killed process leaves the old one.
-
-  Args:
-    path: the file; its folder must exist.
-    content: all of it.
-
-  Raises:
-    WorkdirError: it cannot be written (a full disk, say); the old file is left as it was.
-  """
-  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-  try:
-    with open(temporary, "wb") as file:
-      file.write(content)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(temporary, path)
-  except OSError as error:
-    temporary.unlink(missing_ok=True)
-    raise WorkdirError(f"cannot write {path}: {error.strerror or error}.") from error
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes a text file whole or not at all.
-
-  Args:
-    path: the file; its folder must exist.
-    text: all of it.
-  """
-  write_bytes(path, text.encode())
-
-
-def write_npz(path: pathlib.Path, values: Mapping[str, Any]) -> None:
-  """Writes named arrays whole or not at all.
-
-  Args:
-    path: the .npz file; its folder must exist.
-    values: name -> array.
-  """
-  content = io.BytesIO()
-  np.savez_compressed(content, **values)
-  write_bytes(path, content.getvalue())
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes indented JSON whole or not at all.
-
-  Args:
-    path: the file.
-    value: what JSON can hold; keys keep their order.
-
-  Raises:
-    WorkdirError: it cannot be written.
-  """
-  write_text(path, json.dumps(value, indent=2, sort_keys=False) + "\n")
 
 
 def prepare_workdir(workdir: pathlib.Path) -> None:
@@ -200,7 +143,7 @@ class Records:
     kept = [line for line in read_lines(path) if line["step"] <= step and step > 0]
     for line in kept:
       self.last[line["split"]] = {k: v for k, v in line.items() if k not in ("step", "split")}
-    write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+    files.write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
     self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by close())
     # tensorboardX is slow to import, and only process 0 needs it.
     from tensorboardX import SummaryWriter

@@ -189,7 +189,7 @@ def config_path(argv: Sequence[str]) -> str | None:
     argv: the arguments after the verb.
 
   Returns:
-    The last value given, as the flags count, with its ":ARGUMENT"; "" when --config comes last, without one.
+    The last value given, as absl counts, with its ":ARGUMENT"; "" when --config ends the line.
   """
   items, found = list(argv), None
   for i, item in enumerate(items):

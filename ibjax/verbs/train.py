@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from absl import flags
 
+from ibjax.core import files
 from ibjax.core.config import config_hash, difference
 from ibjax.core.errors import ConfigError
 from ibjax.report.page import write_page
@@ -66,7 +67,7 @@ def run(argv: Sequence[str]) -> int:
   setup = build(config, options["data_dir"])
   if jax.process_index() == 0:
     manifest = make_manifest(setup, argv, old)
-    records.write_json(workdir / "manifest.json", manifest)
+    files.write_json(workdir / "manifest.json", manifest)
     (workdir / "result.json").unlink(missing_ok=True)
   try:
     state, lines, timing = loop.train(setup, workdir)
@@ -201,9 +202,9 @@ def finish(
   if jax.process_index() != 0:
     return
   lines.close()
-  records.write_npz(workdir / "predictions.npz", values)
-  records.write_npz(workdir / "confusions.npz", confusions(setup, values))
-  records.write_json(workdir / "result.json", result_row(setup, lines.last, timing))
+  files.write_npz(workdir / "predictions.npz", values)
+  files.write_npz(workdir / "confusions.npz", confusions(setup, values))
+  files.write_json(workdir / "result.json", result_row(setup, lines.last, timing))
   make_pictures(workdir)
   write_page(workdir)
   show(workdir, "")

@@ -282,5 +282,5 @@ def _labels(where: str, cache: pathlib.Path, records: Any, label: str) -> np.nda
   blocks = np.array_split(np.arange(len(records)), max(1, len(records) // 4096))
   examples = (_examples(where, records, block) for block in blocks)
   labels = np.array([example[label] for block in examples for example in block], np.int32)
-  fingerprint.write_array_atomically(cache, labels)
+  fingerprint.write_array_cache(cache, labels)
   return labels
