@@ -215,3 +215,28 @@ def test_an_evaluation_does_not_depend_on_how_the_split_is_cut(batch_size):
   for name, (total, count) in exact.items():
     assert count == 359
     np.testing.assert_allclose(found[name], total / 359, rtol=1e-5, err_msg=name)
+
+
+def test_a_log_line_averages_the_steps_since_the_last_one(tmp_path):
+  often, seldom = (
+    train(tiny_setup(train__duration="20 steps", train__log_every=f"{n} steps"), tmp_path / str(n))
+    for n in (5, 10)
+  )
+  pick = lambda lines: [line for line in lines if line["split"] == "train"]
+  for i, line in enumerate(pick(seldom)):
+    pair = pick(often)[2 * i : 2 * i + 2]
+    for name in ("loss_nats", "rate_nats", "err_frac"):
+      np.testing.assert_allclose(line[name], np.mean([p[name] for p in pair]), rtol=1e-5)
+
+
+def test_every_step_draws_new_noise():
+  setup = tiny_setup(optimizer__learning_rate=0.0)
+  source = setup.train_feed()
+  (table,) = source.tables(iter([(0, 1)]))
+  losses = []
+  for step in (0, 1):  # the same batch and parameters at another step
+    state = setup.runner.init(setup.hyper)._replace(step=jnp.int32(step))
+    after = setup.runner.run(state, source.data, table, np.int32(1), setup.hyper)
+    losses.append(finalize(jax.device_get(after.acc)))
+  assert losses[0]["rate_nats"] == losses[1]["rate_nats"]
+  assert losses[0]["distortion_nats"] != losses[1]["distortion_nats"]
