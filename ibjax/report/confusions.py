@@ -58,7 +58,7 @@ def _as_images(images: np.ndarray | None) -> np.ndarray | None:
   if images.dtype == np.uint8:
     return values / 255.0
   # Floats may be scaled to any range; one range for all keeps them comparable.
-  low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
+  low, high = (np.min(values), np.max(values)) if values.size else (0.0, 1.0)
   return (values - low) / max(high - low, 1e-12)
 
 
@@ -99,7 +99,7 @@ def _draw_matrix(part: SubFigure, predictions: dict[str, np.ndarray], names: lis
   style(ax)
   # The colour scale is for the mistakes: the diagonal is thousands of times as large.
   colours = LinearSegmentedColormap.from_list("mistakes", ["#ffffff", "#f6c29b", TEST, "#7a2f00"])
-  top = max(1, wrong.max())
+  top = max(1, int(np.max(wrong)))
   ax.imshow(wrong, cmap=colours, vmin=0, vmax=top)
   if size <= NAMED_CLASSES:
     font = 7.5 if size <= 12 else 5.0
