@@ -23,6 +23,18 @@ def _warm(step: Array, warmup_steps: Scalar) -> Array:
   return jnp.minimum(1.0, (step + 1.0) / jnp.maximum(1.0, warmup_steps))
 
 
+def _over_the_run(shape: Callable[[Array], Array], warmup_steps: Scalar) -> Schedule:
+  """A schedule of the share t of the run that is done, from 0 to 1, times the warm-up."""
+  checks.at_least("warmup_steps", warmup_steps, 0)
+
+  def schedule(step: Array, total: Scalar) -> Array:
+    step = jnp.asarray(step, jnp.float32)
+    t = jnp.clip(step / jnp.maximum(total, 1.0), 0.0, 1.0)
+    return _warm(step, warmup_steps) * shape(t)
+
+  return schedule
+
+
 def constant(warmup_steps: Scalar = 0) -> Schedule:
   """Stays at 1, after a linear warm-up.
 
@@ -70,15 +82,10 @@ def cosine(warmup_steps: Scalar = 0, final: Scalar = 0.0) -> Schedule:
 
   Source: Loshchilov and Hutter 2017 (SGDR), eq. 5 without restarts.
   """
-  checks.at_least("warmup_steps", warmup_steps, 0)
   checks.at_least("final", final, 0)
-
-  def schedule(step: Array, total: Scalar) -> Array:
-    step = jnp.asarray(step, jnp.float32)
-    t = jnp.clip(step / jnp.maximum(total, 1.0), 0.0, 1.0)
-    return _warm(step, warmup_steps) * (final + (1.0 - final) * 0.5 * (1.0 + jnp.cos(jnp.pi * t)))
-
-  return schedule
+  return _over_the_run(
+    lambda t: final + (1.0 - final) * 0.5 * (1.0 + jnp.cos(jnp.pi * t)), warmup_steps
+  )
 
 
 def linear(warmup_steps: Scalar = 0, final: Scalar = 0.0) -> Schedule:
@@ -103,15 +110,8 @@ def linear(warmup_steps: Scalar = 0, final: Scalar = 0.0) -> Schedule:
 
   Source: standard practice.
   """
-  checks.at_least("warmup_steps", warmup_steps, 0)
   checks.at_least("final", final, 0)
-
-  def schedule(step: Array, total: Scalar) -> Array:
-    step = jnp.asarray(step, jnp.float32)
-    t = jnp.clip(step / jnp.maximum(total, 1.0), 0.0, 1.0)
-    return _warm(step, warmup_steps) * (1.0 + (final - 1.0) * t)
-
-  return schedule
+  return _over_the_run(lambda t: 1.0 + (final - 1.0) * t, warmup_steps)
 
 
 def staircase(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ import yaml
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ibjax.train.mesh import describe as describe_mesh
-from ibjax.train.mesh import host_bytes, path_name
+from ibjax.train.mesh import path_name
 from ibjax.train.setup import Setup
 
 
@@ -75,7 +76,7 @@ def _parameter_table(params: Any) -> list[str]:
 
 def _per_device(leaf: Any) -> int:
   shard = leaf.sharding.shard_shape(leaf.shape)
-  return host_bytes(jax.ShapeDtypeStruct(shard, leaf.dtype))
+  return math.prod(shard) * np.dtype(leaf.dtype).itemsize
 
 
 def _size(count: int) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ibjax.core.errors import ConfigError
@@ -176,15 +175,3 @@ def describe(mesh: Mesh) -> str:
   kinds = sorted({device.device_kind for device in mesh.devices.flat})
   processes = len({device.process_index for device in mesh.devices.flat})
   return f"{axes}: {mesh.size} device(s) ({', '.join(kinds)}), {processes} process(es)"
-
-
-def host_bytes(leaf: Any) -> int:
-  """Size of one abstract or concrete array in bytes.
-
-  Args:
-    leaf: anything with a shape and a numpy dtype.
-
-  Returns:
-    Bytes of the whole array, not of one device's part.
-  """
-  return int(np.prod(leaf.shape, dtype=np.int64)) * np.dtype(leaf.dtype).itemsize

@@ -8,6 +8,7 @@ import inspect
 import pathlib
 from collections.abc import Iterator, Sequence
 
+from ibjax.core import schedules
 from ibjax.core.errors import ConfigError, unknown
 from ibjax.core.resolver import method_modules
 from ibjax.data.source import source_names
@@ -24,9 +25,9 @@ def methods(room: str) -> Iterator[tuple[str, str]]:
     room: a subpackage of ibjax, e.g. "objectives", or "schedules".
   """
   if room == "schedules":
-    module = importlib.import_module("ibjax.core.schedules")
-    names = ["constant", "cosine", "linear", "staircase"]
-    yield from ((f"ibjax.core.schedules:{n}", _first_line(getattr(module, n))) for n in names)
+    for name, schedule in inspect.getmembers(schedules, inspect.isfunction):
+      if schedule.__module__ == schedules.__name__ and not name.startswith("_"):
+        yield f"{schedules.__name__}:{name}", _first_line(schedule)
     return
   for name in method_modules(f"ibjax.{room}"):
     module = importlib.import_module(name)

@@ -16,7 +16,6 @@ from ibjax.core import files
 from ibjax.core.config import config_hash, difference
 from ibjax.core.errors import ConfigError
 from ibjax.report.page import write_page
-from ibjax.report.plots import make_pictures
 from ibjax.report.row import format_row
 from ibjax.report.runs import read_run
 from ibjax.train import loop, records
@@ -205,7 +204,6 @@ def finish(
   files.write_npz(workdir / "predictions.npz", values)
   files.write_npz(workdir / "confusions.npz", confusions(setup, values))
   files.write_json(workdir / "result.json", result_row(setup, lines.last, timing))
-  make_pictures(workdir)
   write_page(workdir)
   show(workdir, "")
 
