@@ -192,6 +192,7 @@ def test_dry_run_puts_nothing_on_a_device():
     (["trian"], "Did you mean 'train'"),
     (["table"], "unknown verb 'table'"),
     (["train"], "needs --config=FILE.py"),
+    (["train", "--confg=x.py"], "Did you mean '--config'"),
     (["train", f"--config={VIB}"], "needs --workdir=FOLDER"),
     (["list", "objectivs"], "Did you mean 'objectives'"),
     (["data", "prepar"], "prepare"),

@@ -110,6 +110,8 @@ def load_config(verb: str, values: flags.FlagValues, argv: Sequence[str]) -> dic
   """
   given = config_path(argv)
   if not given:
+    _define_config(values, argv)
+    parse(values, verb, argv)  # a mistyped --config is told so first
     raise ConfigError(
       f"`ibjax {verb}` needs --config=FILE.py, e.g. --config=configs/variational/vib_mnist.py."
     )
