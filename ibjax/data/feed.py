@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grain
@@ -106,19 +106,34 @@ class ResidentFeed:
     data: {"x": [n, ...], "y": [n]}, on every device of the mesh.
   """
 
-  def __init__(self, split: Split, mesh: Any, *, seed: int, batch_size: int, depth: int):
+  def __init__(
+    self, split: Split, mesh: Any, *, seed: int | Sequence[int], batch_size: int, depth: int
+  ):
     everywhere = NamedSharding(mesh, PartitionSpec())
     self.data = {name: place(value, everywhere) for name, value in read_all(split).items()}
     self._n, self._seed, self._batch, self._depth = split.n, seed, batch_size, depth
-    self._sharding = NamedSharding(mesh, PartitionSpec(None, "data"))
+    axes = (None, "data") if isinstance(seed, int) else ("population", None, "data")
+    self._sharding = NamedSharding(mesh, PartitionSpec(*axes))
 
   def tables(self, chunks: Iterator[tuple[int, int]]) -> Iterator[dict[str, Array]]:
-    """Yields, for each (first step, steps), the table {"rows": [depth, batch]}, zero-padded."""
-    for start, count in chunks:
-      rows = np.zeros((self._depth, self._batch), np.int32)
-      for i in range(count):
-        rows[i] = batch_indices(self._seed, start + i, self._n, self._batch)
+    """Yields, for each (first step, steps), the table {"rows": [depth, batch]}, zero-padded.
+
+    Of a population, whose seeds are a sequence, {"rows": [members, depth, batch]}.
+    """
+    for chunk in chunks:
+      if isinstance(self._seed, int):
+        rows = self._rows(self._seed, chunk)
+      else:
+        distinct = {seed: self._rows(seed, chunk) for seed in dict.fromkeys(self._seed)}
+        rows = np.stack([distinct[seed] for seed in self._seed])
       yield {"rows": place(rows, self._sharding)}
+
+  def _rows(self, seed: int, chunk: tuple[int, int]) -> np.ndarray:
+    start, count = chunk
+    rows = np.zeros((self._depth, self._batch), np.int32)
+    for i in range(count):
+      rows[i] = batch_indices(seed, start + i, self._n, self._batch)
+    return rows
 
 
 class StreamedFeed:
@@ -191,9 +206,9 @@ class EvalFeed:
       yield batch
     self._kept = kept
 
-  def trim(self, number: int, values: np.ndarray) -> np.ndarray:
-    """Drops the padding of the values of one batch."""
-    return values[self._mask[number]]
+  def trim(self, number: int, values: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Drops the padding of the values of one batch, whose examples lie along `axis`."""
+    return np.compress(self._mask[number], values, axis)
 
 
 def batch_at(data: dict[str, Array], table: dict[str, Array], i: Array) -> dict[str, Array]:

@@ -12,7 +12,8 @@ import functools
 import numpy as np
 
 
-@functools.lru_cache(maxsize=4)
+# Enough for the seeds of a population; 4 bytes an example each.
+@functools.lru_cache(maxsize=32)
 def permutation(seed: int, epoch: int, n: int) -> np.ndarray:
   """Returns the order of one epoch, [n] int32, read-only.
 

@@ -60,17 +60,19 @@ def add(a: MetricState, b: MetricState) -> MetricState:
   return jax.tree.map(jnp.add, a, b)
 
 
-def finalize(state: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:
+def finalize(state: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
   """Turns states into averages, on the host; a count of zero gives NaN.
 
   Args:
-    state: name -> (sum, count), scalars.
+    state: name -> (sum, count), scalars, or [members] of a population.
 
   Returns:
-    Name -> sum / count.
+    Name -> sum / count, a float, or [members] float64.
   """
   averages = {}
   for name, (total, count) in state.items():
-    total, count = np.asarray(total), np.asarray(count)
-    averages[name] = float(total) / float(count) if count > 0 else float("nan")
+    total, count = np.asarray(total, np.float64), np.asarray(count, np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+      average = np.where(count > 0, total / count, np.nan)
+    averages[name] = average if average.ndim else float(average)
   return averages

@@ -41,6 +41,28 @@ def traced(config: Mapping[str, Any]) -> dict[str, np.ndarray]:
   return values
 
 
+def static_key(config: Mapping[str, Any]) -> str:
+  """Names the program of a config: configs with one key differ in traced values alone.
+
+  Args:
+    config: the resolved config (plain nested dictionaries).
+
+  Returns:
+    12 hex digits, of the config without its traced values and without where it starts from.
+
+  Example:
+    >>> from ibjax.programs.hyper import static_key
+    >>> one = {"seed": 0, "objective": {"fn": "a:b", "beta": 0.1}}
+    >>> two = {"seed": 1, "objective": {"fn": "a:b", "beta": 0.2}}
+    >>> static_key(one) == static_key(two)
+    True
+  """
+  free = traced(config).keys() | {"warm_start"}
+  fixed = {path: value for path, value in config_lib.flatten(config) if path not in free}
+  # A float may vary only to another float: a missing one shapes the program.
+  return config_lib.config_hash({**fixed, "": sorted(free)})
+
+
 def section(config: Mapping[str, Any], name: str, hyper: Mapping[str, Any]) -> dict[str, Any]:
   """Returns one section with its traced values put in, and lists turned back into tuples.
 

@@ -106,38 +106,78 @@ def make_step(loss: LossFn, config: Mapping[str, Any], spec: DataSpec):
     spec: the data's description.
 
   Returns:
-    A pure function, safe under jit, vmap (over state and hyper) and any sharding.
+    A pure function, safe under jit, vmap (over state, batch and hyper) and any sharding. A state
+    that holds a bad step already is returned as it is.
   """
+
+  def apply(operands):
+    grads, state, states, metrics, hyper = operands
+    chain, _ = optimizer(config, spec, hyper)
+    updates, opt_state = chain.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return state._replace(
+      step=state.step + 1,
+      params=params,
+      states=states,
+      opt_state=opt_state,
+      ema=_average(state, params, config, hyper),
+      acc=add(state.acc, metrics),
+    )
+
+  def skip(operands):
+    _, state, _, metrics, _ = operands
+    terms = {name: total / jnp.maximum(count, 1.0) for name, (total, count) in metrics.items()}
+    first = state.bad_step < 0  # a state that was held before keeps what it says
+    return state._replace(
+      bad_step=jnp.where(first, state.step, state.bad_step),
+      bad_terms=jax.tree.map(lambda new, old: jnp.where(first, new, old), terms, state.bad_terms),
+    )
+
+  either = _branch(apply, skip)
 
   def step(state: TrainState, batch: Batch, hyper: Hyper) -> TrainState:
     grads, value, states, metrics = _gradients(loss, config, state, batch, hyper)
-    chain, learning_rate = optimizer(config, spec, hyper)
+    _, learning_rate = optimizer(config, spec, hyper)
     metrics["learning_rate"] = (learning_rate(state.step), jnp.float32(1.0))
     if config["train"]["clip_norm"] is not None:
       metrics["grad_norm"] = (optax.tree.norm(grads), jnp.float32(1.0))
-    terms = {name: total / jnp.maximum(count, 1.0) for name, (total, count) in metrics.items()}
-
-    def apply(operands):
-      grads, state = operands
-      updates, opt_state = chain.update(grads, state.opt_state, state.params)
-      params = optax.apply_updates(state.params, updates)
-      return state._replace(
-        step=state.step + 1,
-        params=params,
-        states=states,
-        opt_state=opt_state,
-        ema=_average(state, params, config, hyper),
-        acc=add(state.acc, metrics),
-      )
-
-    def skip(operands):
-      _, state = operands
-      return state._replace(bad_step=state.step, bad_terms=terms)
-
-    # A branch, not a select: selecting would read and write the whole state once more.
-    return jax.lax.cond(jnp.isfinite(value), apply, skip, (grads, state))
+    good = jnp.isfinite(value) & (state.bad_step < 0)
+    return either(good, (grads, state, states, metrics, dict(hyper)))
 
   return step
+
+
+def _branch(apply: Callable[[Any], Any], skip: Callable[[Any], Any]) -> Callable[..., Any]:
+  """Returns `either(good, operands)`: a branch, not a select, under `vmap` too.
+
+  Selecting would read and write the whole state once more. Under `vmap` a branch on a batched
+  condition becomes a select, so there the branch is on whether all members are good.
+  """
+
+  @jax.custom_batching.custom_vmap
+  def either(good, operands):
+    return jax.lax.cond(good, apply, skip, operands)
+
+  @either.def_vmap
+  def rule(size, batched, good, operands):
+    axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, batched)
+    good_axis, operand_axes = axes
+
+    def some(operands):
+      def one(good, operands):
+        return jax.tree.map(
+          lambda new, old: jnp.where(good, new, old), apply(operands), skip(operands)
+        )
+
+      return jax.vmap(one, (good_axis, operand_axes), axis_size=size)(good, operands)
+
+    def every(operands):
+      return jax.vmap(apply, (operand_axes,), axis_size=size)(operands)
+
+    out = jax.lax.cond(jnp.all(good), every, some, operands)
+    return out, jax.tree.map(lambda _: True, out)
+
+  return either
 
 
 def _average(state: TrainState, params: Tree, config: Mapping[str, Any], hyper: Hyper) -> Tree:

@@ -15,11 +15,10 @@ import pathlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -68,12 +67,15 @@ class StopSignal:
     return bool(np.any(multihost_utils.process_allgather(np.array(bool(self.name)))))
 
 
-def train(setup: Setup, workdir: pathlib.Path) -> tuple[TrainState, Records, dict[str, float]]:
-  """Trains to the end, from the newest checkpoint if there is one.
+def train(
+  setup: Setup, workdir: pathlib.Path, begin: Callable[[], TrainState] | None = None
+) -> tuple[TrainState, Records, dict[str, float]]:
+  """Trains one run to the end, from the newest checkpoint if there is one.
 
   Args:
     setup: the run.
     workdir: its folder.
+    begin: gives the state of step 0; the program's initial state when None.
 
   Returns:
     (the state to report, records, {"train_s", "steps_per_s", "step"}).
@@ -84,39 +86,81 @@ def train(setup: Setup, workdir: pathlib.Path) -> tuple[TrainState, Records, dic
     Stopped: told to stop; the state was saved.
   """
   main = jax.process_index() == 0
-  total = setup.spec.total_steps
-  progress = Progress(total, main)
+  progress = Progress(setup.spec.total_steps, main)
   config = setup.config["checkpoint"]
   checkpoints = Checkpoints(
     workdir / "checkpoints", keep=config["keep"], best=config["best"], report=progress.say
   )
+
+  def judge(state: TrainState) -> bool:
+    _check_finite(setup, state, workdir, progress)
+    return True
+
   try:
-    restored = checkpoints.restore(setup.abstract, set_aside=True)
-    if restored is None:
-      start, state = 0, setup.runner.init(setup.hyper)
-    else:
-      start, state = restored
-      progress.say(f"continuing from the checkpoint of step {start}")
-    records = Records(workdir, step=start, active=main)
-    began = time.monotonic()
-    with StopSignal() as stop:
-      state = _steps(setup, state, start, checkpoints, records, progress, stop, workdir)
-    seconds = time.monotonic() - began
-    checkpoints.wait()
-    step = total
+    state, records, timing = advance(
+      setup,
+      checkpoints,
+      lambda step: Records(workdir, step=step, active=main),
+      progress,
+      judge,
+      begin,
+    )
     if config["best"] and (best := checkpoints.best_step()) is not None:
       progress.say(f"reporting the checkpoint of step {best}, the best on validation data")
       chosen = checkpoints.restore(setup.abstract, best)
       assert chosen is not None  # best_step() came from the same folder
-      step, state = chosen
+      timing["step"], state = chosen
       for split, values in evaluate_splits(setup, state).items():
         records.last[split] = values
-    timing = {"step": step, "train_s": seconds}
-    if total > start:
-      timing["steps_per_s"] = (total - start) / seconds
     return state, records, timing
   finally:
     checkpoints.close()
+
+
+def advance(
+  setup: Setup,
+  checkpoints: Checkpoints,
+  open_records: Callable[[int], Any],
+  progress: Progress,
+  judge: Callable[[TrainState], bool],
+  begin: Callable[[], TrainState] | None = None,
+) -> tuple[TrainState, Any, dict[str, float]]:
+  """Takes a run or a population from where its checkpoints are to its last step.
+
+  Args:
+    setup: what is trained.
+    checkpoints: where its states are kept.
+    open_records: gives the records of what continues at a step.
+    progress: shows how far it is.
+    judge: looks at the state after every dispatch; False ends training early, as nothing is left
+      to train.
+    begin: gives the state of step 0; the program's initial state when None.
+
+  Returns:
+    (final state, records, {"train_s", "steps_per_s", "step"}).
+
+  Raises:
+    CheckpointError: a save or a restore failed.
+    Stopped: told to stop; the state was saved.
+  """
+  total = setup.spec.total_steps
+  restored = checkpoints.restore(setup.abstract, set_aside=True)
+  if restored is None:
+    start, state = 0, begin() if begin else setup.runner.init(setup.hyper)
+  else:
+    start, state = restored[0], setup.runner.load(restored[1])
+    progress.say(f"continuing from the checkpoint of step {start}")
+  records = open_records(start)
+  began = time.monotonic()
+  if start < total:
+    with StopSignal() as stop:
+      state = _steps(setup, state, start, checkpoints, records, progress, judge, stop)
+  seconds = time.monotonic() - began
+  checkpoints.wait()
+  timing = {"step": total, "train_s": seconds}
+  if total > start:
+    timing["steps_per_s"] = (total - start) / seconds
+  return state, records, timing
 
 
 def _steps(
@@ -124,34 +168,32 @@ def _steps(
   state: TrainState,
   start: int,
   checkpoints: Checkpoints,
-  records: Records,
+  records: Any,
   progress: Progress,
+  judge: Callable[[TrainState], bool],
   stop: StopSignal,
-  workdir: pathlib.Path,
 ) -> TrainState:
   total = setup.spec.total_steps
   log_every, eval_every = setup.steps("train.log_every"), setup.steps("eval.every")
   save_every = setup.steps("checkpoint.every")
-  reset = jax.jit(
-    lambda s: s._replace(acc=jax.tree.map(jnp.zeros_like, s.acc)),
-    donate_argnums=0,
-    out_shardings=jax.tree.map(lambda leaf: leaf.sharding, setup.abstract),
-  )
   feed = setup.train_feed()
   evals = {name: setup.eval_feed(name) for name in ("validation", "test") if name in setup.splits}
   depth = setup.config["train"]["steps_per_dispatch"]
   chunks = list(_chunks(start, total, depth, (log_every, eval_every, save_every)))
-  for (first, count), table in zip(chunks, feed.tables(iter(chunks))):
-    state = setup.runner.run(state, feed.data, table, np.int32(count), setup.hyper)
-    _check_finite(state, workdir, progress)
-    step = first + count
+  tables = feed.tables(iter(chunks))
+  upcoming = next(tables, None)
+  for first, count in chunks:
+    state = setup.runner.run(state, feed.data, upcoming, np.int32(count), setup.hyper)
+    upcoming = next(tables, None)  # made while the devices work
+    going = judge(state)
+    step = first + count if going else total
     progress.update(step)
     if step % log_every == 0 or step == total:
-      values = finalize(jax.device_get(state.acc))
+      values = finalize(setup.runner.read(state.acc))
       values["steps_per_s"] = progress.rate()
       records.write(step, "train", values)
       progress.metrics(step, "train", values)
-      state = reset(state)
+      state = setup.runner.reset(state)
     validation = None
     if step % eval_every == 0 or step == total:
       before = time.monotonic()
@@ -166,8 +208,10 @@ def _steps(
     stopping = stop.seen()
     if step % save_every == 0 or step == total or stopping:
       records.sync()
-      checkpoints.save(step, state, validation)
-    if stopping and step < total:
+      checkpoints.save(step, setup.runner.store(state), validation)
+    if step == total:
+      break
+    if stopping:
       checkpoints.wait()
       progress.say(f"{stop.name or 'stop signal'}: saved step {step}; the same command continues")
       records.close()
@@ -187,27 +231,61 @@ def _chunks(
     step = end
 
 
-def _check_finite(state: TrainState, workdir: pathlib.Path, progress: Progress) -> None:
+def _check_finite(
+  setup: Setup, state: TrainState, workdir: pathlib.Path, progress: Progress
+) -> None:
   bad = int(state.bad_step)
   if bad < 0:
     return
-  terms = {name: float(value) for name, value in jax.device_get(state.bad_terms).items()}
-  offending = [name for name, value in terms.items() if not np.isfinite(value)]
-  offending = [n for n in offending if n != "loss_nats"] or offending
-  folder = workdir / "diverged"
-  keeper = Checkpoints(folder, keep=1, best="", report=progress.say)
-  keeper.save(bad, state)
-  keeper.wait()
-  keeper.close()
-  shown = ", ".join(f"{name}={terms[name]:g}" for name in terms)
+  folder = save_diverged(state, bad, workdir, progress)
   raise DivergedError(
-    f"the loss became NaN or infinite at step {bad}; offending: {', '.join(offending)} "
-    f"({shown}). The update was not applied; the state that made it is saved in "
-    f"{folder}/{bad}. Try a lower config.optimizer.learning_rate, or config.train.clip_norm=1.0."
+    f"the loss became NaN or infinite at step {bad}; {offending(state.bad_terms)}. The update was "
+    f"not applied; the state that made it is saved in {folder}. Try a lower "
+    "config.optimizer.learning_rate, or config.train.clip_norm=1.0."
   )
 
 
-def evaluate(setup: Setup, state: TrainState, split: Any) -> dict[str, float]:
+def save_diverged(
+  state: TrainState, step: int, workdir: pathlib.Path, progress: Progress
+) -> pathlib.Path:
+  """Saves the state whose loss was not finite, beside the run's checkpoints.
+
+  Args:
+    state: one run's state.
+    step: its step.
+    workdir: the run's folder.
+    progress: told what goes wrong.
+
+  Returns:
+    The folder of the checkpoint.
+
+  Raises:
+    CheckpointError: it could not be saved.
+  """
+  keeper = Checkpoints(workdir / "diverged", keep=1, best="", report=progress.say)
+  keeper.save(step, state)
+  keeper.wait()
+  keeper.close()
+  return workdir / "diverged" / str(step)
+
+
+def offending(bad_terms: Any) -> str:
+  """Says which terms of a step were not finite, and shows all.
+
+  Args:
+    bad_terms: name -> scalar.
+
+  Returns:
+    Text such as "offending: rate_nats (loss_nats=nan, rate_nats=inf)".
+  """
+  terms = {name: float(value) for name, value in jax.device_get(bad_terms).items()}
+  bad = [name for name, value in terms.items() if not np.isfinite(value)]
+  bad = [name for name in bad if name != "loss_nats"] or bad
+  shown = ", ".join(f"{name}={terms[name]:g}" for name in terms)
+  return f"offending: {', '.join(bad)} ({shown})"
+
+
+def evaluate(setup: Setup, state: TrainState, split: Any) -> dict[str, Any]:
   """Evaluates one split; each example counts exactly once.
 
   Args:
@@ -216,18 +294,18 @@ def evaluate(setup: Setup, state: TrainState, split: Any) -> dict[str, float]:
     split: an `EvalFeed`.
 
   Returns:
-    Name -> average.
+    Name -> average; [members] of a population.
   """
   totals: dict[str, Any] = {}
   for number, batch in enumerate(split):
     metrics = setup.runner.evaluate(state, batch, np.int32(number), setup.hyper)
-    for name, (value, count) in jax.device_get(metrics).items():
+    for name, (value, count) in setup.runner.read(metrics).items():
       before = totals.get(name, (np.float64(0.0), np.float64(0.0)))
       totals[name] = (before[0] + value, before[1] + count)
   return finalize(totals)
 
 
-def evaluate_splits(setup: Setup, state: TrainState) -> dict[str, dict[str, float]]:
+def evaluate_splits(setup: Setup, state: TrainState) -> dict[str, dict[str, Any]]:
   """Evaluates the validation split, if there is one, and the test split.
 
   Args:
@@ -250,13 +328,15 @@ def predictions(setup: Setup, state: TrainState, split: str) -> dict[str, np.nda
     split: "train", "validation" or "test"; one the run has.
 
   Returns:
-    Arrays by name, on the host, one row per example in the order of the split.
+    Arrays by name, on the host, one row per example in the order of the split, [n, ...]; of a
+    population, [members, n, ...].
   """
   source = setup.eval_feed(split)
   parts: list[dict[str, np.ndarray]] = []
   for number, batch in enumerate(source):
     inputs = {name: batch[name] for name in ("x", "y")}
     values = setup.runner.predict(state, inputs, np.int32(number), setup.hyper)
-    host = jax.device_get(values)
-    parts.append({name: source.trim(number, value) for name, value in host.items()})
-  return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    host = setup.runner.read(values)
+    axis = setup.hyper["seed"].ndim
+    parts.append({name: source.trim(number, value, axis) for name, value in host.items()})
+  return {name: np.concatenate([part[name] for part in parts], axis) for name in parts[0]}

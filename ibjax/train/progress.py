@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 SHOWN = ("loss_nats", "err_frac", "rate_nats", "residual_nats")
 
@@ -37,9 +40,11 @@ class Progress:
       self._clear()
       print(f"\r{self._line(step)}{self._text}", end="", file=sys.stderr, flush=True)
 
-  def metrics(self, step: int, split: str, values: Mapping[str, float]) -> None:
+  def metrics(self, step: int, split: str, values: Mapping[str, Any]) -> None:
     """Shows metrics: in the live line while training, as a line of their own otherwise."""
     shown = "  ".join(_format(name, values[name]) for name in SHOWN if name in values)
+    if shown and any(np.ndim(values[name]) for name in SHOWN if name in values):
+      shown += "  (best/median/worst)"
     if split == "train":
       self._text = f"  {shown}"
       if not self._live:
@@ -69,7 +74,15 @@ class Progress:
       print("\r\033[K", end="", file=sys.stderr)
 
 
-def _format(name: str, value: float) -> str:
+def _format(name: str, value: Any) -> str:
+  if np.ndim(value):
+    # Of a population: its spread, not a number each. Lower is better in all that is shown.
+    good = np.asarray(value)[np.isfinite(value)]
+    if not len(good):
+      return f"{name} -"
+    scale, unit = (100, "%") if name.endswith("_frac") else (1, " nats")
+    spread = "/".join(f"{scale * v:.4g}" for v in (good.min(), np.median(good), good.max()))
+    return f"{name.removesuffix('_frac').removesuffix('_nats')} {spread}{unit}"
   if name.endswith("_frac"):
     return f"{name[:-5]} {100 * value:.2f}%"
   return f"{name.removesuffix('_nats')} {value:.4g} nats"

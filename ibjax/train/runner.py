@@ -19,14 +19,64 @@ from ibjax.data.feed import batch_at
 Array = jax.Array
 
 
+def run_steps(
+  program: Program,
+  constrain: Any,
+  state: TrainState,
+  data: Any,
+  table: Any,
+  count: Array,
+  hyper: Any,
+) -> TrainState:
+  """Makes `count` updates of one run, or fewer when a loss is not finite.
+
+  Args:
+    program: the run's program.
+    constrain: puts a batch where it belongs on the mesh.
+    state: the run's state.
+    data: the feed's `data`.
+    table: one of the feed's `tables`.
+    count: int32 scalar, at most the depth of the table.
+    hyper: traced hyperparameters.
+
+  Returns:
+    The state after the updates.
+  """
+
+  def unfinished(carry):
+    i, state = carry
+    return (i < count) & (state.bad_step < 0)
+
+  def body(carry):
+    i, state = carry
+    return i + 1, program.step(state, constrain(batch_at(data, table, i)), hyper)
+
+  return jax.lax.while_loop(unfinished, body, (jnp.int32(0), state))[1]
+
+
+def clear(state: TrainState) -> TrainState:
+  """Sets the sums of the training metrics back to zero.
+
+  Args:
+    state: a state.
+
+  Returns:
+    The state with its `acc` zero.
+  """
+  return state._replace(acc=jax.tree.map(jnp.zeros_like, state.acc))
+
+
 class Runner:
-  """Compiles a program over a mesh.
+  """Compiles a program over a mesh, for one run.
 
   Attributes:
     init: `init(hyper) -> TrainState`, born sharded.
     run: `run(state, data, table, count, hyper) -> state`, donating the state.
     evaluate: `evaluate(state, batch, number, hyper) -> MetricState`.
     predict: `predict(state, batch, number, hyper) -> arrays`, fully replicated.
+    reset: `reset(state) -> state` with the sums of its metrics zero, donating the state.
+    read: `read(tree) -> tree` of host arrays, from a replicated tree.
+    store, load: between the state and the form that checkpoints have; here the same.
   """
 
   def __init__(self, program: Program, mesh: Mesh, shardings: Tree):
@@ -37,15 +87,7 @@ class Runner:
       return jax.lax.with_sharding_constraint(batch, batch_sharding)
 
     def run(state: TrainState, data: Any, table: Any, count: Array, hyper: Any) -> TrainState:
-      def unfinished(carry):
-        i, state = carry
-        return (i < count) & (state.bad_step < 0)
-
-      def body(carry):
-        i, state = carry
-        return i + 1, program.step(state, constrain(batch_at(data, table, i)), hyper)
-
-      return jax.lax.while_loop(unfinished, body, (jnp.int32(0), state))[1]
+      return run_steps(program, constrain, state, data, table, count, hyper)
 
     def evaluate(state: TrainState, batch: Any, number: Array, hyper: Any) -> MetricState:
       return program.evaluate(state, constrain(batch), number, hyper)
@@ -57,3 +99,6 @@ class Runner:
     self.run = jax.jit(run, donate_argnums=0, out_shardings=shardings)
     self.evaluate = jax.jit(evaluate, out_shardings=everywhere)
     self.predict = jax.jit(predict, out_shardings=everywhere)
+    self.reset = jax.jit(clear, donate_argnums=0, out_shardings=shardings)
+    self.read = jax.device_get
+    self.store = self.load = lambda state: state

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ibjax.core.config import flatten
-from ibjax.core.errors import ConfigError
+from ibjax.core.config import difference, flatten
+from ibjax.core.errors import ConfigError, unknown
 from ibjax.core.resolver import resolve
 from ibjax.core.types import DataSpec, Program, Tree
 from ibjax.data import feed, order
@@ -21,26 +21,30 @@ from ibjax.data import source as source_lib
 from ibjax.data.source import Source, Split
 from ibjax.programs import hyper as hyper_lib
 from ibjax.train import mesh as mesh_lib
+from ibjax.train.members import STRATEGIES, PopulationRunner, padded, stack
 from ibjax.train.runner import Runner
 
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-  """A run, ready to start.
+  """A run, or a population of runs, ready to start.
 
   Attributes:
-    config: the resolved config.
+    config: the resolved config; of a population, its first member's.
+    configs: the resolved config of every member; (config,) for a run.
     source: the data set.
     splits: "train", "test" and, if asked for, "validation".
     mesh: the device mesh.
     spec: what the program knows of the data.
     program: pure functions.
-    hyper: traced hyperparameters.
-    abstract: shapes, dtypes and shardings of the state.
+    hyper: traced hyperparameters, [members] each for a population.
+    abstract: shapes, dtypes and shardings of the state as checkpoints hold it.
+    solo: the same of one run's state; equal to `abstract` for a run.
     runner: the compiled functions.
   """
 
   config: Mapping[str, Any]
+  configs: tuple[Mapping[str, Any], ...]
   source: Source
   splits: Mapping[str, Split]
   mesh: Mesh
@@ -48,7 +52,8 @@ class Setup:
   program: Program
   hyper: dict[str, np.ndarray]
   abstract: Tree
-  runner: Runner
+  solo: Tree
+  runner: Runner | PopulationRunner
 
   def steps(self, key: str) -> int:
     """Converts a duration of the config ("train.duration") to steps; "" never comes."""
@@ -63,14 +68,15 @@ class Setup:
 
   def train_feed(self) -> feed.ResidentFeed | feed.StreamedFeed:
     """Opens the feed of training batches."""
-    kind = feed.ResidentFeed if self.resident else feed.StreamedFeed
-    return kind(
-      self.splits["train"],
-      self.mesh,
-      seed=self.config["seed"],
+    seeds = self.hyper["seed"]
+    options = dict(
       batch_size=self.config["data"]["batch_size"],
       depth=self.config["train"]["steps_per_dispatch"],
     )
+    if seeds.ndim:
+      return feed.ResidentFeed(self.splits["train"], self.mesh, seed=seeds.tolist(), **options)
+    kind = feed.ResidentFeed if self.resident else feed.StreamedFeed
+    return kind(self.splits["train"], self.mesh, seed=int(seeds), **options)
 
   def eval_feed(self, split: str) -> feed.EvalFeed:
     """Opens the feed of one split's evaluation batches."""
@@ -103,6 +109,135 @@ def build(
   source = source_lib.load(config["data"]["source"], data_dir)
   splits, labels = _splits(config, source)
   mesh = mesh_lib.make_mesh(config["mesh"], devices)
+  spec = _spec(config, source, splits, labels, mesh)
+  program = resolve(config["program"])(config, mesh, spec)
+  hyper = hyper_lib.traced(config)
+  shapes = jax.eval_shape(program.init, hyper)
+  shardings = mesh_lib.state_shardings(shapes, config["sharding"], mesh)
+  abstract = _abstract(shapes, shardings)
+  runner = Runner(program, mesh, shardings)
+  return Setup(
+    config, (config,), source, splits, mesh, spec, program, hyper, abstract, abstract, runner
+  )
+
+
+def build_population(
+  configs: Sequence[Mapping[str, Any]],
+  data_dir: str | os.PathLike | None = None,
+  devices: list[Any] | None = None,
+  strategy: str = "",
+) -> Setup:
+  """Builds a population from its members' resolved configs, which differ in traced values only.
+
+  Args:
+    configs: the members' resolved configs; at least one.
+    data_dir: where prepared data sets live.
+    devices: the devices to use; all when None. Unless the config's mesh says otherwise, as many
+      of them as divide evenly lie on the population axis, the rest on the data axis.
+    strategy: "vmap" or "loop" (see `PopulationRunner`); "" takes "loop" on CPUs.
+
+  Returns:
+    A `Setup` whose hyperparameters and state have a leading axis of members.
+
+  Raises:
+    ConfigError: as `build`; members that are not one program; data that are not resident.
+    DataError: the data set is missing or not fit to train on.
+  """
+  first = configs[0]
+  for config in configs[1:]:
+    check_one_program(first, config)
+    _check_values(config)
+  devices = jax.devices() if devices is None else devices
+  laid = dict(first["mesh"])
+  if laid["population"] == 1 and laid["data"] == -1 and laid["model"] > 0:
+    left = len(devices) // laid["model"]
+    laid["population"] = max(d for d in range(1, left + 1) if left % d == 0 and d <= len(configs))
+  run = build({**first, "mesh": laid}, data_dir, devices)
+  if first["checkpoint"]["best"]:
+    raise ConfigError(
+      f"config.checkpoint.best='{first['checkpoint']['best']}' picks another step for each member, "
+      "which a population does not do: all members end at the same step. Leave it empty, or use "
+      "`ibjax sweep`, which runs the members one by one."
+    )
+  if not run.resident:
+    raise ConfigError(
+      "a population trains on data that live on the devices, and config.data.placement="
+      f"'{first['data']['placement']}' streams this set "
+      f"({run.splits['train'].nbytes / 2**30:.2f} GiB). Set "
+      "config.data.placement=resident if it fits, or use `ibjax sweep`, run by run."
+    )
+  for config in configs:  # the ranges of every member's values, before they are traced
+    resolve(first["program"])(config, run.mesh, run.spec)
+  mesh, size = run.mesh, len(configs)
+  strategy = strategy or ("loop" if devices[0].platform == "cpu" else "vmap")
+  if strategy not in STRATEGIES:
+    raise ConfigError(unknown("strategy", strategy, STRATEGIES))
+  count = padded(size, mesh)
+  hyper = stack([hyper_lib.traced(config) for config in configs], count)
+  shapes = jax.eval_shape(jax.vmap(run.program.init), hyper)
+  shardings = jax.tree.map(
+    lambda leaf: NamedSharding(mesh, PartitionSpec("population", *leaf.sharding.spec)), run.abstract
+  )
+  runner = PopulationRunner(
+    run.program,
+    mesh,
+    shardings,
+    jax.tree.map(lambda leaf: leaf.sharding, run.abstract),
+    size,
+    strategy,
+  )
+  stored = shardings
+  if count != size:  # an axis that does not divide over the devices cannot lie on them
+    stored = jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), shardings)
+    shapes = jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[:size], tree), shapes)
+  return dataclasses.replace(
+    run,
+    config=first,
+    configs=tuple(configs),
+    hyper=hyper,
+    abstract=_abstract(shapes, stored),
+    solo=run.abstract,
+    runner=runner,
+  )
+
+
+def check_one_program(first: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+  """Raises ConfigError unless two configs differ in traced values alone.
+
+  Args:
+    first: a resolved config.
+    other: another.
+
+  Raises:
+    ConfigError: names the keys that shape the program, and says where to vary them.
+  """
+  if hyper_lib.static_key(first) == hyper_lib.static_key(other):
+    return
+  free = (hyper_lib.traced(first).keys() & hyper_lib.traced(other).keys()) | {"warm_start"}
+  lines = [line for line in difference(first, other) if line.split(":")[0] not in free]
+  raise ConfigError(
+    "the members of a population share one compiled program, so they may differ in the seed and "
+    "in floats of the sections " + ", ".join(hyper_lib.SECTIONS) + ". These differ and shape the "
+    "program or the run:\n  " + "\n  ".join(lines) + "\nVary them in the outer sweep "
+    "(`ibjax sweep --axes=...`), which runs one job each."
+  )
+
+
+def _abstract(shapes: Tree, shardings: Tree) -> Tree:
+  return jax.tree.map(
+    lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+    shapes,
+    shardings,
+  )
+
+
+def _spec(
+  config: Mapping[str, Any],
+  source: Source,
+  splits: Mapping[str, Split],
+  labels: np.ndarray,
+  mesh: Mesh,
+) -> DataSpec:
   batch_size, n = config["data"]["batch_size"], splits["train"].n
   if batch_size > n:
     raise ConfigError(
@@ -127,17 +262,7 @@ def build(
     section, name = key.split(".")
     if hyper_lib.steps(config[section][name], f"config.{key}", config, per_epoch) < 1:
       raise ConfigError(f"config.{key}={config[section][name]!r} is less than one step.")
-  program = resolve(config["program"])(config, mesh, spec)
-  hyper = hyper_lib.traced(config)
-  shapes = jax.eval_shape(program.init, hyper)
-  shardings = mesh_lib.state_shardings(shapes, config["sharding"], mesh)
-  abstract = jax.tree.map(
-    lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-    shapes,
-    shardings,
-  )
-  runner = Runner(program, mesh, shardings)
-  return Setup(config, source, splits, mesh, spec, program, hyper, abstract, runner)
+  return spec
 
 
 def _splits(config: Mapping[str, Any], source: Source) -> tuple[dict[str, Split], np.ndarray]:

@@ -1,0 +1,83 @@
+"""Starting a run from another's parameters, as beta continuation does.
+
+`config.warm_start` names the folder of a finished run of the same model. Parameters, moving
+statistics and averaged weights are taken over; the step, the optimiser and the schedules start
+anew.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from ibjax.core.errors import CheckpointError, ConfigError
+from ibjax.core.types import TrainState
+from ibjax.train.checkpoint import Checkpoints
+from ibjax.train.setup import Setup
+
+
+def warm_start_folder(config: Mapping[str, Any], folder: pathlib.Path) -> pathlib.Path | None:
+  """The run folder that a config starts from, or None.
+
+  Args:
+    config: a resolved config; its "warm_start" is a path, relative to the folder that holds the
+      run's own: a run's neighbour is named by its name alone.
+    folder: the run's own folder.
+
+  Returns:
+    An absolute path.
+  """
+  path = config.get("warm_start", "")
+  return (folder.resolve().parent / path).resolve() if path else None
+
+
+def warm_state(setup: Setup, config: Mapping[str, Any], folder: pathlib.Path) -> TrainState | None:
+  """Reads what a run starts from: parameters and statistics of a finished run.
+
+  Args:
+    setup: the run, or the population it belongs to.
+    config: the run's resolved config.
+    folder: the run's folder.
+
+  Returns:
+    That run's final state, or None when the config names none.
+
+  Raises:
+    ConfigError: there is no such run, it is not finished, or it is another model.
+  """
+  source = warm_start_folder(config, folder)
+  if source is None:
+    return None
+  told = f"config.warm_start='{config['warm_start']}'"
+  if not (source / "result.json").exists():
+    what = "is not finished" if (source / "manifest.json").exists() else "is not a run"
+    raise ConfigError(
+      f"{told}: {source} {what}. It must be the folder of a finished run, absolute or relative to "
+      f"{folder.resolve().parent}."
+    )
+  checkpoints = Checkpoints(
+    source / "checkpoints", keep=1, best="", report=lambda text: None, read_only=True
+  )
+  try:
+    restored = checkpoints.restore(setup.solo)
+  except CheckpointError as error:
+    raise ConfigError(f"{told}: {error}") from error
+  finally:
+    checkpoints.close()
+  if restored is None:
+    raise ConfigError(f"{told}: {source} has no checkpoint.")
+  return restored[1]
+
+
+def take_over(fresh: TrainState, given: TrainState) -> TrainState:
+  """A fresh state with the parameters, statistics and averages of another.
+
+  Args:
+    fresh: a state of step 0.
+    given: the state to start from.
+
+  Returns:
+    The state; step, optimiser and metrics are the fresh one's.
+  """
+  return fresh._replace(params=given.params, states=given.states, ema=given.ema)
