@@ -41,6 +41,30 @@ def traced(config: Mapping[str, Any]) -> dict[str, np.ndarray]:
   return values
 
 
+def static_key(config: Mapping[str, Any]) -> str:
+  """Returns a hash of what shapes the program: the config without its traced values.
+
+  Args:
+    config: the resolved config (plain nested dictionaries).
+
+  Returns:
+    12 hex digits; equal for configs that differ in traced floats and the seed only, so that one
+    compiled program, or one population, can train them.
+
+  Example:
+    >>> from ibjax.programs.hyper import static_key
+    >>> one = {"seed": 0, "objective": {"fn": "...", "beta": 1e-3}}
+    >>> static_key(one) == static_key({"seed": 7, "objective": {"fn": "...", "beta": 0.1}})
+    True
+    >>> static_key(one) == static_key({"seed": 0, "objective": {"fn": "...", "beta": None}})
+    False
+  """
+  moving = traced(config)
+  static = {key: value for key, value in config_lib.flatten(config) if key not in moving}
+  # The names of the traced values too: a beta that is absent is another program.
+  return config_lib.config_hash({"static": static, "traced": sorted(moving)})
+
+
 def section(config: Mapping[str, Any], name: str, hyper: Mapping[str, Any]) -> dict[str, Any]:
   """Returns one section with its traced values put in, and lists turned back into tuples.
 
