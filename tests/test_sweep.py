@@ -71,7 +71,7 @@ def test_ctrl_c_lets_the_run_save_and_starts_no_other(swept):
   assert len(saved) == 1 and 0 < saved[0] < 300 and saved[0] % 5 == 0
   assert "SIGINT: all is saved; the same command continues" in stopped.stderr
   assert "Traceback" not in stopped.stderr
-  states = [line.split("  ")[-1] for line in stopped.stdout.splitlines()[1:4]]
+  states = [line.split("  ")[-1].strip() for line in stopped.stdout.splitlines()[1:4]]
   assert states == ["unfinished, step 0", f"unfinished, step {saved[0]}", "not begun"]
 
 
@@ -93,7 +93,7 @@ def test_the_same_command_continues_what_was_stopped(swept):
 
 
 def test_a_failing_run_is_reported_and_the_others_go_on(swept):
-  workdir, _, _, done = swept
+  _, _, _, done = swept
   assert done.returncode == 1
   assert f"failed (exit code 2): {FOLDERS[0]}" in done.stderr
   assert "    error: the loss became NaN or infinite at step" in done.stderr  # the log's last line
@@ -201,6 +201,15 @@ def test_a_metric_without_validation_data_is_refused(tmp_path, capsys, monkeypat
   assert "set --config.data.validation" in capsys.readouterr().err
 
 
+def test_a_stop_before_the_first_run_starts_nothing(tmp_path, capsys, monkeypatch):
+  assert jobs_lib.check_configs({}, None, StopSignal("SIGTERM")) is None
+  monkeypatch.chdir(ROOT)
+  monkeypatch.setattr(jobs_lib, "check_configs", lambda *_: None)
+  assert main.main(arguments(tmp_path / "runs")) == 75
+  assert "nothing was started" in capsys.readouterr().err
+  assert [path.name for path in (tmp_path / "runs").iterdir()] == [".lock"]
+
+
 def test_a_dry_run_shows_the_points_and_writes_nothing(tmp_path, capsys, monkeypatch):
   monkeypatch.chdir(ROOT)
   monkeypatch.setattr(jobs_lib, "check_configs", lambda *_: {"train", "test"})
@@ -221,9 +230,8 @@ def test_folders_are_numbered_short_and_fit_every_file_system():
   values = {"encoder.fn": "a.b:c/d", "decoder.fn": "x", "optimizer.learning_rate": 1 / 3}
   (point,) = plan.name_points([values])
   assert point.folder == "0-encoder.fn=a.b_c_d,decoder.fn=x,learning_rate=0.3333"
-  names = [
-    p.folder for p in plan.name_points([{"train.duration": "é" * 300 + str(i)} for i in [0] * 11])
-  ]
+  many = plan.name_points([{"train.duration": "é" * 300}] * 11)
+  names = [point.folder for point in many]
   assert len(set(names)) == 11 and names == sorted(names)
   assert all(len(name.encode()) <= 120 for name in names)
 

@@ -177,7 +177,12 @@ def check_configs(
   context = multiprocessing.get_context("spawn")
   answers, theirs = context.Pipe(duplex=False)
   process = context.Process(target=_check, args=(theirs, configs, data_dir), daemon=True)
-  process.start()
+  # It is born deaf to Ctrl-C, which the terminal sends to both: this process decides.
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+  try:
+    process.start()
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
   theirs.close()
   try:
     while not answers.poll(POLL_S):
@@ -195,7 +200,6 @@ def check_configs(
 
 
 def _check(answers: Connection, configs: Mapping[str, Any], data_dir: str | None) -> None:
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
   splits: set[str] | None = None
   for name, config in configs.items():
     try:
