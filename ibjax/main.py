@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from ibjax.core.errors import IbjaxError, unknown
 
-# Verb -> what it does. Each is a module of ibjax.verbs with a function `run(argv) -> exit code`,
-# imported only when asked for.
+# Verb -> what it does; `run(argv) -> exit code` in ibjax.verbs, imported only when asked for.
 VERBS = {
   "train": "train a config, or continue it: --config=FILE.py --workdir=FOLDER",
+  "sweep": "train over axes that may change shapes: --config=FILE.py --workdir=FOLDER --axes=...",
   "eval": "evaluate a checkpoint of a run: --workdir=FOLDER",
   "list": "list methods, configs and data sources",
   "data": "list, prepare and describe data sets",
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv: the arguments after the program's name; `sys.argv[1:]` when None.
 
   Returns:
-    0 done, 2 bad input (explained on stderr), 75 stopped early with all saved, 130 interrupted.
+    0 done, 1 runs failed, 2 bad input (explained), 75 stopped with all saved, 130 interrupted.
   Raises: no IbjaxError; it is printed and becomes exit code 2.
   """
   arguments = list(sys.argv[1:] if argv is None else argv)

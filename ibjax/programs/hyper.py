@@ -48,19 +48,22 @@ def static_key(config: Mapping[str, Any]) -> str:
     config: the resolved config (plain nested dictionaries).
 
   Returns:
-    12 hex digits, of the config without its traced values and without where it starts from.
+    12 hex digits, of the config without its traced values and without the run it starts from;
+    equal for configs that one compiled program, or one population, can train.
 
   Example:
     >>> from ibjax.programs.hyper import static_key
-    >>> one = {"seed": 0, "objective": {"fn": "a:b", "beta": 0.1}}
-    >>> two = {"seed": 1, "objective": {"fn": "a:b", "beta": 0.2}}
-    >>> static_key(one) == static_key(two)
+    >>> one = {"seed": 0, "objective": {"fn": "...", "beta": 1e-3}}
+    >>> static_key(one) == static_key({"seed": 7, "objective": {"fn": "...", "beta": 0.1}})
     True
+    >>> static_key(one) == static_key({"seed": 0, "objective": {"fn": "...", "beta": None}})
+    False
   """
-  free = traced(config).keys() | {"warm_start"}
-  fixed = {path: value for path, value in config_lib.flatten(config) if path not in free}
-  # A float may vary only to another float: a missing one shapes the program.
-  return config_lib.config_hash({**fixed, "": sorted(free)})
+  moving = traced(config)
+  free = {*moving, "warm_start"}
+  static = {key: value for key, value in config_lib.flatten(config) if key not in free}
+  # The names of the traced values too: a beta that is absent is another program.
+  return config_lib.config_hash({"static": static, "traced": sorted(moving)})
 
 
 def section(config: Mapping[str, Any], name: str, hyper: Mapping[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Progress:
 
   def _line(self, step: int) -> str:
     rate = self.rate()
-    left = _clock((self._total - step) / rate) if rate > 0 else "?"
+    left = clock((self._total - step) / rate) if rate > 0 else "?"
     width = len(str(self._total))
     return f"step {step:>{width}}/{self._total}  {rate:6.1f} steps/s  {left} left"
 
@@ -88,7 +88,15 @@ def _format(name: str, value: Any) -> str:
   return f"{name.removesuffix('_nats')} {value:.4g} nats"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+  """Writes a time as on a clock.
+
+  Args:
+    seconds: a duration.
+
+  Returns:
+    "m:ss", or "h:mm:ss" from an hour on.
+  """
   minutes, seconds = divmod(int(seconds + 0.5), 60)
   hours, minutes = divmod(minutes, 60)
   return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

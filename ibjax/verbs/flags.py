@@ -117,7 +117,7 @@ def load_config(verb: str, values: flags.FlagValues, argv: Sequence[str]) -> dic
     )
   _check_file(given)
   # Once without the overrides, so that a mistyped key or argument can be shown its neighbours.
-  bare = _load_bare(given)
+  bare = load_bare(given)
   for override in overrides(argv):
     check_key(bare, override.split("=", 1)[0].removeprefix("config."))
   _define_config(values, argv)
@@ -125,7 +125,18 @@ def load_config(verb: str, values: flags.FlagValues, argv: Sequence[str]) -> dic
   return resolved(values["config"].value)
 
 
-def _load_bare(given: str) -> ml_collections.ConfigDict:
+def load_bare(given: str) -> ml_collections.ConfigDict:
+  """Loads a config file without overrides: its keys and their types.
+
+  Args:
+    given: the value of --config, FILE.py or FILE.py:ARGUMENT.
+
+  Returns:
+    The config.
+
+  Raises:
+    ConfigError: the file or its argument fails; says where.
+  """
   path, argument = split_path(given)
   spec = importlib.util.spec_from_file_location("ibjax_config", path)
   assert spec is not None and spec.loader is not None  # the file exists and ends in .py
