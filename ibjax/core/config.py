@@ -36,6 +36,7 @@ def defaults() -> ml_collections.ConfigDict:
   c.warm_start = ""  # a finished run to start from: its folder, relative to where this run's is
   c.population = ()  # axes of a population, e.g. (("objective.beta", (0.1, 1.0)), ("seed", (0, 1)))
   c.pairing = "product"  # how the axes combine: "product", or "zip"
+  c.continuation = ""  # the axis along which a member starts from the one before it
   c.program = "ibjax.programs.supervised:supervised"
   c.batch_scope = "global"  # examples that a coupled objective sees together: the whole batch
 

@@ -1,4 +1,4 @@
-"""`ibjax train`: one run from a config, continued if it was started before."""
+"""`ibjax train`: a run or a population from a config, continued if it was started before."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from absl import flags
 
 from ibjax.core import files
-from ibjax.core.config import config_hash, difference
+from ibjax.core.config import difference
 from ibjax.core.errors import ConfigError
 from ibjax.report.page import write_page
 from ibjax.report.row import format_row
 from ibjax.report.runs import read_run
-from ibjax.train import loop, records
+from ibjax.train import loop, outcome, records
 from ibjax.train.dry_run import describe
 from ibjax.train.setup import Setup, build
+from ibjax.train.warm_start import take_over, warm_state
+from ibjax.verbs import population as population_lib
 from ibjax.verbs.flags import config_path, given, load_config, overrides, wants_help
 
 
@@ -45,16 +46,24 @@ def run(argv: Sequence[str]) -> int:
     "allow_config_change", False, "Continue a run under another config.", flag_values=values
   )
   define_processes(values)
+  population_lib.define_flags(values)
   if wants_help("train", values, argv, config=True):
     return 0
   config = load_config("train", values, argv)
   options = given(values)
+  population = population_lib.requested(config, options)
+  if options["workdir"] is None and not options["dry_run"]:
+    raise ConfigError("`ibjax train` needs --workdir=FOLDER, where the run keeps all it writes.")
+  if population:
+    return population_lib.run(config, options, argv)
   start_processes(options)
   if options["dry_run"]:
     print(describe(build(config, options["data_dir"])))
     return 0
-  if options["workdir"] is None:
-    raise ConfigError("`ibjax train` needs --workdir=FOLDER, where the run keeps all it writes.")
+  return _one(config, options, argv)
+
+
+def _one(config: dict[str, Any], options: Mapping[str, Any], argv: Sequence[str]) -> int:
   workdir = pathlib.Path(options["workdir"])
   records.prepare_workdir(workdir)
   old = records.read_manifest(workdir)
@@ -64,12 +73,24 @@ def run(argv: Sequence[str]) -> int:
       show(workdir, "this run is finished; its row:")
       return 0
   setup = build(config, options["data_dir"])
+  # Read before anything is written: a run to start from may be missing.
+  given_state = warm_state(setup, config, workdir)
+  about = {
+    "config_file": config_path(argv),
+    "overrides": overrides(argv),
+    "command": shlex.join(["ibjax", "train", *argv]),
+  }
   if jax.process_index() == 0:
-    manifest = make_manifest(setup, argv, old)
+    manifest = outcome.make_manifest(setup, config, about, old, records.session())
     files.write_json(workdir / "manifest.json", manifest)
     (workdir / "result.json").unlink(missing_ok=True)
+
+  def begin() -> Any:
+    fresh = setup.runner.init(setup.hyper)
+    return fresh if given_state is None else take_over(fresh, given_state)
+
   try:
-    state, lines, timing = loop.train(setup, workdir)
+    state, lines, timing = loop.train(setup, workdir, begin)
   except loop.Stopped:
     return loop.EXIT_STOPPED
   finish(setup, state, lines, timing, workdir)
@@ -134,51 +155,6 @@ def check_same(
     )
 
 
-def make_manifest(setup: Setup, argv: Sequence[str], old: dict[str, Any] | None) -> dict[str, Any]:
-  """Describes the run: what was asked for, with which code, data and devices.
-
-  Args:
-    setup: the run.
-    argv: the arguments after the verb.
-    old: the manifest of the run continued, None for a new one.
-
-  Returns:
-    The manifest. A run continued keeps its first start ("started", "commit", "versions", ...), and
-    this start is added to "resumes", with what changed in the config.
-
-  Raises:
-    ConfigError: the data changed since the run began.
-  """
-  session = records.session()
-  manifest: dict[str, Any] = {
-    "config": setup.config,
-    "config_hash": config_hash(setup.config),
-    "config_file": config_path(argv),
-    "overrides": overrides(argv),
-    "command": shlex.join(["ibjax", "train", *argv]),
-    **session,
-    "data": {
-      "name": setup.source.name,
-      "fingerprint": setup.source.fingerprint,
-      **{f"n_{name}": split.n for name, split in setup.splits.items()},
-    },
-    "batch_scope": setup.config["batch_scope"],
-    "resumes": [],
-  }
-  if old is None:
-    return manifest
-  if old["data"]["fingerprint"] != setup.source.fingerprint:
-    raise ConfigError(
-      f"the data set '{setup.source.name}' has changed since this run began (fingerprint "
-      f"{old['data']['fingerprint'][:12]}, now {setup.source.fingerprint[:12]}). Start a new run "
-      "in another --workdir."
-    )
-  changes = difference(old["config"], setup.config)
-  entry = {**session, **({"config_change": changes} if changes else {})}
-  kept = {key: old[key] for key in session if key in old}
-  return {**manifest, **kept, "resumes": [*old.get("resumes", []), entry]}
-
-
 def finish(
   setup: Setup,
   state: Any,
@@ -201,63 +177,9 @@ def finish(
   if jax.process_index() != 0:
     return
   lines.close()
-  files.write_npz(workdir / "predictions.npz", values)
-  files.write_npz(workdir / "confusions.npz", confusions(setup, values))
-  files.write_json(workdir / "result.json", result_row(setup, lines.last, timing))
+  outcome.write_results(setup, setup.config, values, lines.last, timing, workdir)
   write_page(workdir)
   show(workdir, "")
-
-
-def result_row(
-  setup: Setup, last: dict[str, dict[str, float]], timing: dict[str, float]
-) -> dict[str, Any]:
-  """The run's final row: flat, name to number or short text.
-
-  Args:
-    setup: the run.
-    last: split -> name -> the last value; NaN and infinite ones are left out.
-    timing: name -> number, put last.
-
-  Returns:
-    {"objective", "data", "seed", ..., "test/err_frac", ..., "step", "train_s"}.
-  """
-  row: dict[str, Any] = {
-    "objective": setup.config["objective"]["fn"].rpartition(":")[2],
-    "data": setup.source.name,
-    "config_hash": config_hash(setup.config),
-    "batch_scope": setup.config["batch_scope"],
-    "seed": setup.config["seed"],
-  }
-  if "beta" in setup.config["objective"]:
-    row["beta"] = setup.config["objective"]["beta"]
-  for split, values in last.items():
-    for name, value in values.items():
-      if np.isfinite(value):
-        row[f"{split}/{name}"] = value
-  return {**row, **timing}
-
-
-def confusions(setup: Setup, values: dict[str, np.ndarray], most: int = 24) -> dict[str, Any]:
-  """The most confident mistakes on the test split, with their images.
-
-  Args:
-    setup: the run.
-    values: per-example arrays of the test split; "label", "prediction" and "confidence" are read.
-    most: how many mistakes at most.
-
-  Returns:
-    {"images": [k, ...] as stored, "label": [k], "prediction": [k], "confidence": [k],
-    "class_names": [c]}, the most confident first; k is at most `most`.
-  """
-  wrong = np.flatnonzero(values["label"] != values["prediction"])
-  rows = wrong[np.argsort(-values["confidence"][wrong], kind="stable")][:most]
-  return {
-    "images": setup.splits["test"].read(rows)["x"],
-    "label": values["label"][rows],
-    "prediction": values["prediction"][rows],
-    "confidence": values["confidence"][rows],
-    "class_names": np.array(setup.source.class_names),
-  }
 
 
 def show(workdir: pathlib.Path, heading: str) -> None:
