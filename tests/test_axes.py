@@ -109,6 +109,7 @@ def test_bounds_of_a_range_are_exact():
   ends = np.array([0.0, np.nextafter(1.0, 0.0)])
   assert Range(8, 64, log=True, integer=True).at(ends) == [8, 64]
   assert Range(7, 343, log=True, integer=True).at(ends) == [7, 343]
+  assert Range(3, 4, log=True, integer=True).at(ends) == [3, 4]  # rounding reaches 5
   assert Range(-2, 1, integer=True).at(np.arange(8) / 8) == [-2, -2, -1, -1, 0, 0, 1, 1]
   assert Range(1e-4, 0.1, log=True).at(ends)[0] == 1e-4
   assert Range(1e-4, 0.1, log=True).at(ends)[1] <= 0.1
