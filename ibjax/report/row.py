@@ -73,7 +73,7 @@ def bits(nats: float) -> str:
 
 
 # Header, key in the final row, how to write it, what it means.
-_MEASURED: tuple[tuple[str, str, Callable[[float], str], str], ...] = (
+MEASURED: tuple[tuple[str, str, Callable[[float], str], str], ...] = (
   (
     "test err %",
     "test/err_frac",
@@ -169,7 +169,7 @@ def row_cells(run: Run) -> list[Cell]:
     Cell("beta", _short(values.get("beta", beta)), "Weight of the rate in the objective."),
     Cell("seed", _short(seed), "Seed of every random choice."),
   ]
-  for header, key, write, meaning in _MEASURED:
+  for header, key, write, meaning in MEASURED:
     if is_number(values.get(key)):
       cells.append(Cell(header, write(float(values[key])), meaning))
   return [cell for cell in cells if cell.text]
