@@ -118,12 +118,10 @@ def make_row(run: Run) -> Row:
 
 def _status(run: Run) -> tuple[str, int]:
   last = max((int(line["step"]) for line in run.lines), default=0)
-  if "diverged_at_step" in run.result:
-    step = run.result["diverged_at_step"]
-    return DIVERGED, int(step) if is_number(step) and math.isfinite(step) else last
-  if run.finished:
-    step = run.result.get("step")
-    return FINISHED, int(step) if is_number(step) and math.isfinite(step) else last
+  for status, name in ((DIVERGED, "diverged_at_step"), (FINISHED, "step")):
+    step: Any = run.result.get(name)
+    if name in run.result or (status == FINISHED and run.finished):
+      return status, int(step) if is_number(step) and math.isfinite(step) else last
   # A run alone keeps the state that made its loss infinite in diverged/STEP, and stops there. One
   # that was continued since has recorded later steps.
   bad = [int(child.name) for child in run.path.glob("diverged/*") if child.name.isdigit()]

@@ -7,12 +7,17 @@ const RATES = ["test/rate_nats", "test/i_xz_upper_nats"];
 const rateOf = (run) => run.final[RATES.find((name) => name in run.final)];
 const BOUND = "test/i_yz_lower_nats";
 
-function unfit(runs) {
+// What the axes are fitted to: a run that stopped half-way must not squeeze the finished ones.
+const settled = (runs) => (runs.some(finished) ? runs.filter(finished) : runs);
+
+function unfit(runs, beyond) {
   const words = [];
   if (runs.some((run) => run.status === "unfinished")) words.push("hollow: unfinished");
   if (runs.some((run) => run.status === "diverged")) words.push("crosses: diverged");
-  return words.length ? ` ${words.join(", ")} (in no mean).`.replace(/^ (.)/, (_, c) =>
-    " " + c.toUpperCase()) : "";
+  if (!words.length) return "";
+  const text = words.join(", ");
+  return ` ${text[0].toUpperCase()}${text.slice(1)} (in no mean${
+    beyond ? "; at the edge where beyond the axis" : ""}).`;
 }
 
 function drawLegend(runs) {
@@ -46,16 +51,16 @@ function drawFinal(runs) {
     { categories: names, zero: true });
   const ends = groups.filter((g) => g.half !== null)
     .flatMap((g) => [g.mean - g.half, g.mean + g.half]);
-  const least = Math.min(...having.map(y0));
+  const measured = settled(having).map(y0), least = Math.min(...measured);
   // An interval that reaches below zero must not take the log axis away from positive values.
-  const y = scale([...having.map(y0), ...ends.filter((v) => least < 0 || v > least / 3)], yRange);
+  const y = scale([...measured, ...ends.filter((v) => least < 0 || v > least / 3)], yRange);
   const label = numeric ? state.axis : SHORT.get(state.axis) ?? state.axis;
   const drawing = frame(host, `${labelOf(metric)} over ${state.axis}`, x, y, label,
     labelOf(metric));
   const order = [...new Set(placed.map(seriesOf))].sort((a, b) => a - b);
   const shift = Math.min(7, 60 / order.length);
   const dodge = (series) => (order.indexOf(series) - (order.length - 1) / 2) * shift;
-  const clip = (value) => (y.log && value < y.low ? y.low : value);
+  const clip = (value) => Math.min(y.high, Math.max(y.low, value));
   const marks = [], points = [];
   for (const g of groups.filter((g) => g.x === null && g.n)) drawBaseline(drawing, g, y, clip, metric);
   for (const [series, members] of groupBy(groups.filter((g) => g.x !== null), (g) => g.series)) {
@@ -68,7 +73,7 @@ function drawFinal(runs) {
     for (const g of means) marks.push(meanMark(g, at(g), y, clip, metric));
     for (const g of members) {
       g.runs.forEach((run, k) => points.push(point(run, series,
-        at(g) + (k - (g.runs.length - 1) / 2) * Math.min(3, 12 / g.runs.length), y(y0(run)),
+        at(g) + (k - (g.runs.length - 1) / 2) * Math.min(3, 12 / g.runs.length), y(clip(y0(run))),
         [[metric.label, withUnit(run.final[metric.key], metric)]])));
     }
   }
@@ -77,7 +82,7 @@ function drawFinal(runs) {
   byId("final").querySelector("figcaption").textContent =
     "Points: runs. Bars: means over seeds with Student-t 95% intervals."
     + (groups.some((g) => g.x === null && g.n) ? " Dashed: runs without this key." : "")
-    + unfit(having);
+    + unfit(having, having.some((run) => clip(y0(run)) !== y0(run)));
 }
 
 function naturally(a, b) {
@@ -222,11 +227,13 @@ function drawAgainst(id, runs, yMetric, extra, note) {
     .filter(([data]) => having.some((run) => run.data === data))
     .map(([data, nats]) => [data, nats * fx]);
   const tops = id === "plane" ? entropies.map(([, value]) => value) : [];
-  const x = scale(having.map(px), xRange, { zero: true });
-  const y = scale([...having.map(py), ...tops], yRange,
+  const x = scale(settled(having).map(px), xRange, { zero: true });
+  const y = scale([...settled(having).map(py), ...tops], yRange,
     id === "plane" ? { log: false, fromZero: true } : {});
   const drawing = frame(host, byId(id).querySelector("h2").textContent, x, y,
     `I(X;Z) at most: rate (${unitOf(rate)})`, labelOf(yMetric));
+  const clip = (value, along) => Math.min(along.high, Math.max(along.low, value));
+  const beyond = (run) => clip(px(run), x) !== px(run) || clip(py(run), y) !== py(run);
   extra(drawing, x, y, entropies);
   const groups = [...groupBy(having.filter(finished), (run) => `${seriesOf(run)}\n${xOf(run)}`)
     .values()].map((g) => ({ series: seriesOf(g[0]), key: xOf(g[0]),
@@ -238,14 +245,15 @@ function drawAgainst(id, runs, yMetric, extra, note) {
         d: path(members.map((g) => g.at)) }));
     }
   }
-  drawing.append(...having.map((run) => point(run, seriesOf(run), x(px(run)), y(py(run)), [
+  drawing.append(...having.map((run) => point(run, seriesOf(run), x(clip(px(run), x)),
+    y(clip(py(run), y)), [
     [rate.label, withUnit(rateOf(run), rate)],
     [yMetric.label, withUnit(run.final[yMetric.key], yMetric)],
   ])));
   walkable(drawing);
   byId(id).querySelector("figcaption").textContent = note
     + (axis().numeric ? ` A line joins the means in the order of ${state.axis}.` : "")
-    + unfit(having);
+    + unfit(having, having.some(beyond));
 }
 
 // I(Y;Z) is at most I(X;Z) and at most H(Y).

@@ -57,7 +57,7 @@ function scale(values, [from, to], options = {}) {
       }
     }
     const invert = (p) => 10 ** (low + (high - low) * (p - from) / (to - from));
-    return Object.assign(place, { ticks, log: true, low: 10 ** low, high: 10 ** high, invert });
+    return Object.assign(place, { ticks, log: true, low: zero ? 0 : 10 ** low, high: 10 ** high, invert });
   }
   let low = Math.min(...values), high = Math.max(...values);
   if (low >= 0 && (low < 0.4 * high || options.fromZero)) low = 0;
