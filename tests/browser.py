@@ -30,6 +30,10 @@ def executable() -> str | None:
   return next(filter(None, map(shutil.which, NAMES)), None)
 
 
+# A promise of two frames: by then the page has heard of what was done, and drawn.
+FRAMES = "new Promise((d) => requestAnimationFrame(() => requestAnimationFrame(d)))"
+
+
 class Browser:
   """One page of a headless browser; a context manager."""
 
@@ -126,8 +130,10 @@ class Browser:
   def place(self, selector: str, index: int = 0) -> tuple[float, float]:
     """The middle of an element in the window, after scrolling it into view."""
     script = (
-      f"(() => {{ const e = document.querySelectorAll({json.dumps(selector)})[{index}];"
-      "e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect();"
+      f"(async () => {{ const e = document.querySelectorAll({json.dumps(selector)})[{index}];"
+      "e.scrollIntoView({block: 'center', inline: 'center'});"
+      # The page hears of the scrolling with the next frame.
+      f"await {FRAMES}; const b = e.getBoundingClientRect();"
       "return [b.x + b.width / 2, b.y + b.height / 2]; })()"
     )
     x, y = self.run(script)
@@ -151,6 +157,7 @@ class Browser:
     self.run(f"document.querySelector({json.dumps(selector)}).select()")
     self.key("Backspace", 8)
     self.call("Input.insertText", text=text)
+    self.run(FRAMES)
 
   def key(self, name: str, code: int, text: str = "") -> None:
     """Presses a key in whatever has the focus."""

@@ -397,18 +397,19 @@ def test_selects_narrow_and_clear_widens(opened):
 
 
 def test_hovering_a_point_tells_the_run(opened):
-  number = opened.run("+document.querySelectorAll('#plane a.pt')[4].dataset.run")
-  opened.hover("#plane a.pt", 4)
+  opened.type("#query", "ceb_0.001_0")
+  opened.hover("#plane a.pt")
   data = opened.run("JSON.parse(document.getElementById('data').textContent)")
-  run = data["runs"][number]
+  (run,) = (run for run in data["runs"] if run["name"] == "ceb_0.001_0")
   text = tip(opened)
   for shown in (run["name"], run["method"], run["config"]["objective.beta"][0], run["command"]):
     assert shown in text
   assert f"{run['final']['test/rate_nats']:#.4g} nats" in text
-  link = opened.run("document.querySelectorAll('#plane a.pt')[4].getAttribute('href')")
+  link = opened.run("document.querySelector('#plane a.pt').getAttribute('href')")
   assert link == run["href"] == f"./{run['name']}/manifest.json"
   opened.call("Input.dispatchMouseEvent", type="mouseMoved", x=2, y=2)
   assert tip(opened) is None
+  opened.click("#clear")
   # The same from the keyboard: one stop a plot, arrows along it.
   assert count(opened, "#plane a.pt[tabindex='0']") == 1
   opened.run("document.querySelector(\"#plane a.pt[tabindex='0']\").focus()")

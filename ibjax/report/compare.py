@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from ibjax.core.config import flatten
 from ibjax.report.row import data_name, method_name
@@ -202,7 +202,7 @@ def _name(row: Row, others: Sequence[Row], names: Sequence[str], keys: Sequence[
     words.append(f"on {row.data}" if words else row.data)
   told = [key for key in keys if len({_text(other, key) for other in kin}) > 1]
   short = short_names(keys)
-  words += [f"{short[key]}={_text(row, key) or 'none'}" for key in told]
+  words += [f"{short[key]}={_shown(row, key)}" for key in told]
   return " ".join(words) or "all runs"
 
 
@@ -228,6 +228,12 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 def _text(row: Row, key: str) -> str:
   return value_text(row.config[key]) if key in row.config else ""
+
+
+def _shown(row: Row, key: str) -> str:
+  """Six digits are enough to tell a value in a name."""
+  value = row.config.get(key)
+  return f"{value:.6g}" if is_number(value) else _text(row, key) or "none"
 
 
 def _named(rows: Sequence[Row], key: str, names: Collection[str]) -> bool:
@@ -259,4 +265,5 @@ def student_quantiles(most: int) -> list[float]:
 
   Source: Student 1908, "The probable error of a mean", Biometrika 6(1).
   """
-  return [float(t) for t in stats.t.ppf(0.975, np.arange(1, most))]
+  # scipy.stats has the same by name, but takes a second to import.
+  return [float(t) for t in special.stdtrit(np.arange(1, most), 0.975)]

@@ -58,13 +58,16 @@ function drawFinal(runs) {
   const drawing = frame(host, `${labelOf(metric)} over ${state.axis}`, x, y, label,
     labelOf(metric));
   const order = [...new Set(placed.map(seriesOf))].sort((a, b) => a - b);
-  const shift = Math.min(7, 60 / order.length);
+  // Side by side: the means of the series, and each one's runs a little to its right.
+  const slots = new Set(placed.map(xOf)).size;
+  const shift = Math.min(26, 0.8 * (xRange[1] - xRange[0]) / slots / order.length);
+  const aside = Math.min(8, 0.4 * shift);
   const dodge = (series) => (order.indexOf(series) - (order.length - 1) / 2) * shift;
   const clip = (value) => Math.min(y.high, Math.max(y.low, value));
   const marks = [], points = [];
   for (const g of groups.filter((g) => g.x === null && g.n)) drawBaseline(drawing, g, y, clip, metric);
   for (const [series, members] of groupBy(groups.filter((g) => g.x !== null), (g) => g.series)) {
-    const at = (g) => x(g.x) + dodge(series), means = members.filter((g) => g.n);
+    const at = (g) => x(g.x) + dodge(series) - aside / 2, means = members.filter((g) => g.n);
     means.sort((a, b) => at(a) - at(b));
     if (numeric) {
       drawing.append(svg("path", { class: `mean ${colour(series)}`,
@@ -73,11 +76,12 @@ function drawFinal(runs) {
     for (const g of means) marks.push(meanMark(g, at(g), y, clip, metric));
     for (const g of members) {
       g.runs.forEach((run, k) => points.push(point(run, series,
-        at(g) + (k - (g.runs.length - 1) / 2) * Math.min(3, 12 / g.runs.length), y(clip(y0(run))),
-        [[metric.label, withUnit(run.final[metric.key], metric)]])));
+        at(g) + aside + (k - (g.runs.length - 1) / 2) * Math.min(2, 6 / g.runs.length), y(clip(y0(run))),
+        [[metric.label, withUnit(run.final[metric.key], metric)],
+          ...(g.n > 1 ? meanRows(g, metric) : [])])));
     }
   }
-  drawing.append(...marks, ...points);
+  drawing.append(...points, ...marks);
   walkable(drawing);
   byId("final").querySelector("figcaption").textContent =
     "Points: runs. Bars: means over seeds with Student-t 95% intervals."
@@ -103,8 +107,8 @@ function meanMark(g, x, y, clip, metric) {
     const [top, low] = [y(g.mean + g.half), y(clip(g.mean - g.half))];
     mark.append(svg("path", { d: `M${x},${low}V${top}M${x - 4},${top}h8M${x - 4},${low}h8` }));
   }
-  mark.append(svg("path", { class: "centre", d: `M${x - 7},${y(g.mean)}h14` }),
-    svg("rect", { class: "hit", x: x - 7, y: y(g.mean) - 4, width: 14, height: 8 }));
+  mark.append(svg("path", { class: "centre", d: `M${x - 5},${y(g.mean)}h10` }),
+    svg("rect", { class: "hit", x: x - 6, y: y(g.mean) - 5, width: 10, height: 10 }));
   const label = axis().names[g.series];
   tipOn(mark, label, [[state.axis, String(g.x)], ...meanRows(g, metric)]);
   return mark;
@@ -175,7 +179,7 @@ function drawTraining(runs) {
   }
   const light = (chosen) => lines.forEach((line) =>
     line.mark.classList.toggle("faded", Boolean(chosen) && line !== chosen));
-  for (const line of lines.slice(0, 20)) {
+  for (const line of lines.slice(0, 12)) {
     const swatch = svg("svg", { viewBox: "0 0 16 6", class: colour(seriesOf(line.run)),
       "aria-hidden": "true" }, svg("path", { class: "key", d: "M0,3H16" }));
     shade(swatch, line.rank);
@@ -184,7 +188,7 @@ function drawTraining(runs) {
     item.addEventListener("pointerleave", () => light(null));
     keys.append(item);
   }
-  if (lines.length > 20) keys.append(make("span", {}, `and ${lines.length - 20} more`));
+  if (lines.length > 12) keys.append(make("span", {}, `and ${lines.length - 12} more`));
   drawing.addEventListener("pointermove", (event) => {
     const box = drawing.getBoundingClientRect();
     const px = (event.clientX - box.left) * W / box.width;
@@ -268,11 +272,14 @@ function planeLimits(drawing, x, y, entropies) {
     const [px, py] = points[Math.floor(points.length * 0.55)];
     drawing.append(svg("text", { class: "limit", x: px + 6, y: py + 12 }, "I(Y;Z) = I(X;Z)"));
   }
-  for (const [data, value] of entropies) {
+  // Data sets whose labels have the same entropy share a line.
+  const levels = [...groupBy(entropies, ([, value]) => written(value)).values()];
+  for (const level of levels) {
+    const value = level[0][1], on = level.map(([data]) => data).join(", ");
     drawing.append(
       svg("path", { class: "limit", d: `M${BOX.left},${y(value)}H${W - BOX.right}` }),
       svg("text", { class: "limit", x: W - BOX.right - 2, y: y(value) - 4, "text-anchor": "end" },
-        `H(Y) = ${written(value)}${entropies.length > 1 ? ` on ${data}` : ""}`));
+        `H(Y) = ${written(value)}${levels.length > 1 ? ` on ${on}` : ""}`));
   }
 }
 

@@ -35,6 +35,12 @@ function valueOf(run, key) {
   return null;
 }
 
+// A config value as shown: numbers to six digits. Filters and tooltips have them all.
+function shortText(value) {
+  if (value === null) return "";
+  return value[1] === null || value[0].length < 9 ? value[0] : String(+value[1].toPrecision(6));
+}
+
 const NAMES = [
   "run", "method", "data", "status", "step",
   ...D.keys.map((k) => k.key), ...Object.keys(D.common), ...METRICS.keys(),

@@ -127,6 +127,7 @@ function tipOn(element, title, rows, command) {
   const open = () => showTip(element.getBoundingClientRect(), title, rows, command);
   element.addEventListener("pointerenter", open);
   element.addEventListener("focus", open);
+  element.addEventListener("tip", open);
   element.addEventListener("pointerleave", hideTip);
   element.addEventListener("blur", hideTip);
 }
@@ -150,7 +151,11 @@ function showTip(near, title, rows, command) {
 function hideTip() { tip.hidden = true; }
 
 addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
-addEventListener("scroll", hideTip, { passive: true });
+// Moving to a point by key may scroll the page; its tooltip goes along.
+addEventListener("scroll", () => {
+  hideTip();
+  document.activeElement?.dispatchEvent(new Event("tip"));
+}, { passive: true });
 
 // One stop of the Tab key per plot; the arrow keys go from point to point.
 function walkable(drawing) {

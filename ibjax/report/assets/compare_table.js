@@ -73,13 +73,13 @@ function cell(run, column) {
     return make("td", { class: "word" }, make("span", { class: `chip ${run.status}` }, text));
   }
   const text = column.metric ? show(run.final[column.key], column.metric)
-    : valueOf(run, column.key)?.[0] ?? "";
+    : shortText(valueOf(run, column.key));
   return make("td", { class: column.word ? "word" : "num" }, text || "–");
 }
 
 function commandCell(run) {
   if (!run.command) return make("td", { class: "word" }, "–");
-  const code = make("code", { title: run.command }, run.command);
+  const code = make("code", {}, run.command);
   const button = make("button", { type: "button", "aria-label": `Copy the command of ${run.name}` },
     "Copy");
   button.addEventListener("click", () => {
@@ -91,15 +91,26 @@ function commandCell(run) {
     button.textContent = document.execCommand("copy") ? "Copied" : "Press Ctrl+C";
     setTimeout(() => { button.textContent = "Copy"; }, 2000);
   });
-  return make("td", { class: "word" }, make("div", { class: "cmd" }, code, button));
+  const whole = make("details", {}, make("summary", { title: "Show all of it" }, code));
+  return make("td", { class: "word" }, make("div", { class: "cmd" }, whole, button));
 }
+
+// Rows are built once for a unit and a choice of columns, then only moved about.
+const built = new Map();
+let builtFor = "";
 
 function drawBody(runs) {
   const shown = new Set(runs), kept = columns.filter(isShown);
+  const wanted = [state.unit, ...shownMetrics].join();
+  if (wanted !== builtFor) built.clear();
+  builtFor = wanted;
   byId("runs").tBodies[0].replaceChildren(...order.filter((run) => shown.has(run)).map((run) => {
-    const row = make("tr", {}, ...kept.map((column) => cell(run, column)), commandCell(run));
-    row.dataset.run = run.number;
-    return row;
+    if (!built.has(run)) {
+      const row = make("tr", {}, ...kept.map((column) => cell(run, column)), commandCell(run));
+      row.dataset.run = run.number;
+      built.set(run, row);
+    }
+    return built.get(run);
   }));
 }
 
@@ -114,6 +125,14 @@ function draw() {
   drawDistortion(runs);
   markHead();
   drawBody(runs);
+}
+
+// Fast typing draws once a frame, not once a letter.
+let waiting = false;
+
+function drawSoon() {
+  if (!waiting) requestAnimationFrame(() => { waiting = false; draw(); });
+  waiting = true;
 }
 
 function fill(select, options, chosen) {
@@ -136,7 +155,8 @@ function setUpFilters() {
     }));
     if (found.size < 2 || found.size > 20 || (!D.columns.includes(key) && SHORT.has(key))) continue;
     const select = make("select");
-    const values = [...found.keys()].sort(naturally).map((v, k) => [String(k), v || "(none)", v]);
+    const values = [...found.keys()].sort(naturally)
+      .map((v, k) => [String(k), shortText([v, found.get(v)]) || "(none)", v]);
     fill(select, [["", "any"], ...values.map(([k, text]) => [k, text])], "");
     select.dataset.key = key;
     state.selects[key] = null;
@@ -152,7 +172,7 @@ function setUpFilters() {
     const names = ["method", "data", "status", ...D.columns, ...shownMetrics].join(", ");
     byId("hint").textContent = unknown.length
       ? `No key ${unknown.join(", ")}; taken as text. Keys: ${names}.` : "";
-    draw();
+    drawSoon();
   });
   byId("clear").addEventListener("click", () => {
     state.query = byId("query").value = byId("hint").textContent = "";
