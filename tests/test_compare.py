@@ -36,10 +36,11 @@ def blob(page: pathlib.Path) -> dict:
 def test_runs_are_found_once_wherever_they_are_named(tmp_path):
   fake_run(tmp_path / "b" / "deep" / "one")
   fake_run(tmp_path / "a")
-  # A run's own folders are not searched, and a link that leads up ends.
+  # A run's own folders are not searched, and links that lead up end (they would double for ever).
   (tmp_path / "a" / "checkpoints" / "5").mkdir(parents=True)
   (tmp_path / "a" / "checkpoints" / "5" / "manifest.json").write_text("{}")
-  (tmp_path / "b" / "up").symlink_to(tmp_path, target_is_directory=True)
+  for name in ("up", "up again"):
+    (tmp_path / "b" / name).symlink_to(tmp_path, target_is_directory=True)
   found = compare_find.find_runs([tmp_path, tmp_path / "b", tmp_path / "a"])
   assert [run.path.name for run in found.runs] == ["a", "one"] and not found.notes
 
@@ -329,10 +330,10 @@ def test_headers_sort_numbers_and_words_and_keep_ties(opened):
   assert ceb == sorted(ceb, reverse=True)
   # Numbers by size, not as text, and what has none last both ways.
   for falling in (False, True):
-    opened.click(head("objective.beta"))
-    *betas, none = column(opened, "objective.beta")
-    assert none == "–"
-    assert [float(b) for b in betas] == sorted(map(float, betas), reverse=falling)
+    opened.click(head("test/rate_nats"))
+    *rates, none = column(opened, "test/rate_nats")
+    assert none == "–" and sorted(rates) != sorted(rates, key=float)
+    assert [float(rate) for rate in rates] == sorted(map(float, rates), reverse=falling)
 
 
 def test_table_sorts_from_the_keyboard(opened):

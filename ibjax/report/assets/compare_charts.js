@@ -137,7 +137,7 @@ function drawTraining(runs) {
   for (const entry of D.curves[state.curveMetric] ?? []) {
     const members = Object.entries(entry.runs).filter(([number]) => shown.has(Number(number)));
     if (!members.length) continue;
-    // A run that diverged is left out of the means, unless there is no other.
+    // What diverged is in no mean; a group with nothing else is shown as it went.
     const good = members.filter(([number]) => D.runs[number].status !== "diverged");
     const used = good.length ? good : members;
     const at = entry.steps.map((step, k) => {
@@ -208,7 +208,8 @@ function drawTraining(runs) {
   });
   drawing.addEventListener("pointerleave", () => { light(null); hideTip(); });
   figure.querySelector("figcaption").textContent =
-    "Lines: means over seeds. Bands: Student-t 95% intervals.";
+    "Lines: means over seeds. Bands: Student-t 95% intervals."
+    + (runs.some((run) => run.status === "diverged") ? " Runs that diverged are left out where others of their group did not." : "");
 }
 
 const plainMetric = (key) => ({ key, label: key, unit: "", factor: 1 });
