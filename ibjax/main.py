@@ -14,6 +14,7 @@ VERBS = {
   "train": "train a config, or continue it: --config=FILE.py --workdir=FOLDER",
   "sweep": "train over axes that may change shapes: --config=FILE.py --workdir=FOLDER --axes=...",
   "eval": "evaluate a checkpoint of a run: --workdir=FOLDER",
+  "report": "one page over any set of runs: FOLDERS...",
   "list": "list methods, configs and data sources",
   "data": "list, prepare and describe data sets",
 }
