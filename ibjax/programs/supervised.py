@@ -26,6 +26,7 @@ from ibjax.core.types import (
 from ibjax.data.feed import to_float
 from ibjax.evaluators.classification import classification, mean_log_probs
 from ibjax.programs import hyper as hyper_lib
+from ibjax.programs.beta import is_scheduled, scheduled_beta
 from ibjax.programs.frame import combine
 from ibjax.programs.update import init_state, make_step
 
@@ -33,7 +34,7 @@ Array = jax.Array
 
 
 def parts(
-  config: Mapping[str, Any], spec: DataSpec, hyper: Mapping[str, Any]
+  config: Mapping[str, Any], spec: DataSpec, hyper: Mapping[str, Any], step: Any = 0
 ) -> tuple[Model, Bottleneck, Model, Objective]:
   """Builds encoder, bottleneck, decoder and objective from the config's sections.
 
@@ -43,6 +44,7 @@ def parts(
     config: the resolved config (plain nested dictionaries).
     spec: the data's description.
     hyper: traced hyperparameters; {} takes the config's own numbers.
+    step: the number of updates done, for the schedule of beta.
 
   Returns:
     (encoder, bottleneck, decoder, objective).
@@ -61,11 +63,14 @@ def parts(
         f"config.{name} sets 'out' or 'dtype'; the width follows from the bottleneck and the "
         "data, the type from config.train.compute_dtype. Remove them."
       )
+  objective = hyper_lib.section(config, "objective", hyper)
+  if is_scheduled(config):
+    objective["beta"] = scheduled_beta(config, spec, hyper, step)
   return (
     bind(encoder, out=bottleneck.features, dtype=dtype),
     bottleneck,
     bind(decoder, out=spec.num_classes, dtype=dtype),
-    bind(hyper_lib.section(config, "objective", hyper)),
+    bind(objective),
   )
 
 
@@ -89,8 +94,8 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
   del mesh
   parts(config, spec, {})  # with Python numbers, so that ranges are checked before tracing
 
-  def forward(params, states, x, key, hyper, *, train, samples):
-    encoder, bottleneck, decoder, objective = parts(config, spec, hyper)
+  def forward(params, states, x, key, step, hyper, *, train, samples):
+    encoder, bottleneck, decoder, objective = parts(config, spec, hyper, step)
     x = to_float(x, tuple(config["data"]["value_range"]))
     states = dict(states)
 
@@ -113,7 +118,7 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
 
   def run(params, states, batch: Batch, key, step, hyper, *, train, samples):
     objective, outputs, states = forward(
-      params, states, batch["x"], key, hyper, train=train, samples=samples
+      params, states, batch["x"], key, step, hyper, train=train, samples=samples
     )
     tiled = {"y": jnp.tile(batch["y"], samples), "mask": jnp.tile(batch["mask"], samples)}
     terms = objective.loss(
@@ -130,6 +135,8 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
     )
     wrong = jnp.argmax(mean_log_probs(logits), axis=-1) != batch["y"]
     metrics["err_frac"] = _mean(wrong, batch["mask"])
+    if is_scheduled(config):
+      metrics["beta"] = (scheduled_beta(config, spec, hyper, step), jnp.float32(1.0))
     return losses, (states, metrics)
 
   def init(hyper) -> TrainState:
@@ -177,7 +184,7 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
     key = rng.stream(rng.root_key(hyper["seed"]), "eval", number)
     samples = config["eval"]["samples"]
     _, outputs, _ = forward(
-      weights(state), state.states, batch["x"], key, hyper, train=False, samples=samples
+      weights(state), state.states, batch["x"], key, state.step, hyper, train=False, samples=samples
     )
     logits = outputs.prediction.reshape(samples, -1, outputs.prediction.shape[-1])
     log_probs = mean_log_probs(logits)
