@@ -131,6 +131,7 @@ def test_an_annealed_beta_weighs_the_rate_in_training_and_evaluation(tmp_path):
 
 def test_floats_of_the_schedule_of_beta_are_traced():
   setup = tiny_setup(**ANNEALED, beta_schedule__initial=0.2)
+  assert "beta_schedule.initial" in setup.hyper
   source, betas = setup.train_feed(), []
   for value in (0.2, 0.7):
     state = setup.runner.init(setup.hyper)

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-SHOWN = ("loss_nats", "err_frac", "rate_nats", "residual_nats")
+SHOWN = ("loss_nats", "err_frac", "mse", "rate_nats", "residual_nats")
 
 
 class Progress:
@@ -72,7 +72,9 @@ class Progress:
 def _format(name: str, value: float) -> str:
   if name.endswith("_frac"):
     return f"{name[:-5]} {100 * value:.2f}%"
-  return f"{name.removesuffix('_nats')} {value:.4g} nats"
+  if not name.endswith("_nats"):
+    return f"{name} {value:.4g}"
+  return f"{name[:-5]} {value:.4g} nats"
 
 
 def _clock(seconds: float) -> str:

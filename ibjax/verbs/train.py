@@ -202,7 +202,8 @@ def finish(
     return
   lines.close()
   files.write_npz(workdir / "predictions.npz", values)
-  files.write_npz(workdir / "confusions.npz", confusions(setup, values))
+  if "label" in values:
+    files.write_npz(workdir / "confusions.npz", confusions(setup, values))
   files.write_json(workdir / "result.json", result_row(setup, lines.last, timing))
   write_page(workdir)
   show(workdir, "")
