@@ -257,9 +257,18 @@ def test_objective_is_finite_from_no_noise_to_all_noise(name, raw):
   assert all(np.isfinite(v).all() for v in jax.tree.leaves((metrics, grads)))
 
 
-@pytest.mark.parametrize("name", methods("bottlenecks"))
-def test_bottleneck_contract(name):
-  channel = factory(name)(dim=3)
+@pytest.mark.parametrize(
+  ("name", "hyper"),
+  [
+    *((name, {}) for name in methods("bottlenecks")),
+    *(
+      ("ibjax.bottlenecks.gaussian", dict(prior=prior, shared_scale=True))
+      for prior in ("standard", "learned", "mixture")
+    ),
+  ],
+)
+def test_bottleneck_contract(name, hyper):
+  channel = factory(name)(dim=3, **hyper)
   params, state = channel.init(jax.random.key(0))
   features = jax.random.normal(jax.random.key(1), (5, channel.features))
   apply = jax.jit(lambda f, k: channel.apply(params, state, f, key=k, train=True))

@@ -90,6 +90,10 @@ def test_several_codes_make_a_mixture_and_keep_the_rows_in_order(source):
   assert found["nll_nats"] < found["distortion_nats"]
   values = loop.predictions(setup, state, "test")
   np.testing.assert_array_equal(values["target"], made(103, 1)[1])
+  # Codes without noise are equal, and so are the mixture and its parts, row by row.
+  setup = regress(source, DETERMINISTIC, eval__samples=3)
+  found = loop.evaluate(setup, setup.runner.init(setup.hyper), setup.eval_feed("test"))
+  np.testing.assert_allclose(found["nll_nats"], found["distortion_nats"], rtol=1e-5)
 
 
 def test_streamed_and_resident_targets_train_alike(source, tmp_path):
