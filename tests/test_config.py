@@ -12,7 +12,7 @@ from ibjax.core import config as base
 from ibjax.core.duration import to_steps
 from ibjax.core.errors import ConfigError, nearest
 from ibjax.core.resolver import bind, resolve
-from ibjax.core.schedules import constant, cosine, linear, staircase
+from ibjax.core.schedules import annealed, constant, cosine, cyclic, linear, staircase
 from ibjax.programs.hyper import traced
 from ibjax.verbs.flags import load_config as load_from_flags
 from tests.helpers import CONFIGS, ROOT, VIB, load_config, tiny
@@ -164,6 +164,32 @@ def test_schedules_by_hand():
   np.testing.assert_allclose(run(linear(final=0.5)), 1 - 0.5 * step / total, rtol=1e-6)
   np.testing.assert_allclose(run(staircase(0.5, 50)), [1, 1, 0.5, 0.5, 0.25], rtol=1e-6)
   np.testing.assert_allclose(run(constant(50)), [1 / 50, 26 / 50, 1, 1, 1], rtol=1e-6)
+
+
+def test_rising_schedules_by_hand():
+  step, total = np.arange(0, 101, 25), 100.0
+  run = lambda schedule: [float(schedule(s, total)) for s in step]
+  np.testing.assert_allclose(run(linear(initial=0.0, final=1.0)), step / total, rtol=1e-6)
+  rise = 0.2 + 0.8 * 0.5 * (1 - np.cos(np.pi * step / total))
+  np.testing.assert_allclose(run(cosine(initial=0.2, final=1.0)), rise, rtol=1e-6)
+  np.testing.assert_allclose(run(annealed(25, 50, 0.1)), [0.1, 0.1, 0.55, 1, 1], rtol=1e-6)
+
+
+def test_cyclic_schedule_is_the_papers_formula_for_lengths_that_do_not_divide():
+  total, cycles, ratio = 103, 4, 0.6
+
+  def paper(t):  # eq. 6 and 7, t from 1
+    tau = np.mod(t - 1, np.ceil(total / cycles)) / (total / cycles)
+    return min(1.0, tau / ratio)
+
+  schedule = cyclic(cycles, ratio)
+  found = [float(schedule(step, float(total))) for step in range(total)]
+  np.testing.assert_allclose(found, [paper(t) for t in range(1, total + 1)], rtol=1e-5)
+  starts = [step for step, value in enumerate(found) if value == 0]
+  assert starts == [0, 26, 52, 78]
+  np.testing.assert_allclose(
+    [float(cyclic(cycles, ratio, 0.5)(s, 103.0)) for s in range(total)], 0.5 + 0.5 * np.array(found)
+  )
 
 
 def test_schedules_take_traced_values():

@@ -77,13 +77,19 @@ def test_objective_case(name, case):
   build = factory(name)
   given = dict(case.inputs())
   outputs, batch = given["outputs"], given["batch"]
-  spec = ObjectiveSpec(given["label_probs"], outputs.code.value.shape[-1])
+  y = batch["y"]
+  spec = ObjectiveSpec(
+    given.get("label_probs", jnp.zeros(0)),
+    outputs.code.value.shape[-1],
+    target_dim=y.shape[1] if y.ndim == 2 else 0,
+    target_entropy_nats=given.get("target_entropy_nats"),
+  )
   params, state = build(**case.hyper).init(jax.random.key(0), spec)
   params = given.get("params", params)
 
   def run(hyper):  # the factory is called inside the traced function, as the trainer does
     terms = build(**hyper).loss(params, state, outputs, batch, jax.random.key(1), jnp.int32(0))
-    (minimised, minimax), _ = combine(terms, jnp.ones(batch["y"].shape, bool))
+    (minimised, minimax), _ = combine(terms, jnp.ones(y.shape[:1], bool))
     values = {k: t.value for k, t in terms.losses.items()} | dict(terms.metrics)
     return values | {"loss": minimised if minimax is None else minimised + minimax}
 
@@ -190,6 +196,34 @@ def test_objective_ignores_masked_examples(name):
 
 
 @pytest.mark.parametrize("name", methods("objectives"))
+def test_objective_takes_targets_or_says_that_it_needs_labels(name):
+  outputs, batch, spec = example()
+  targets = {**batch, "y": jax.random.normal(jax.random.key(3), (6, 3))}
+  objective = factory(name)()
+  spec = spec._replace(label_probs=jnp.zeros(0), target_dim=3, target_entropy_nats=2.0)
+  try:
+    params, state = objective.init(jax.random.key(0), spec)
+  except IbjaxError as error:
+    assert "real-valued targets of 3 dimensions" in str(error) and "labels" in str(error)
+    return
+
+  def loss(params, prediction):
+    terms = objective.loss(
+      params, state, outputs._replace(prediction=prediction), targets, jax.random.key(1), 0
+    )
+    assert all(term.value.shape == (6,) for term in terms.losses.values())
+    bound = terms.metrics["i_yz_lower_nats"]
+    np.testing.assert_allclose(bound, 2.0 - terms.losses["distortion_nats"].value, rtol=1e-5)
+    return combine(terms, batch["mask"])[0][0]
+
+  loss(params, outputs.prediction)
+  silent, _ = factory(name)().init(None, spec._replace(target_entropy_nats=None))
+  assert jax.tree.structure(silent) == jax.tree.structure(params)
+  with pytest.raises(IbjaxError, match=r"shape"):
+    loss(params, outputs.prediction[:, :2])
+
+
+@pytest.mark.parametrize("name", methods("objectives"))
 def test_objective_refuses_labels_of_another_length(name):
   outputs, batch, spec = example()
   objective = factory(name)()
@@ -223,9 +257,18 @@ def test_objective_is_finite_from_no_noise_to_all_noise(name, raw):
   assert all(np.isfinite(v).all() for v in jax.tree.leaves((metrics, grads)))
 
 
-@pytest.mark.parametrize("name", methods("bottlenecks"))
-def test_bottleneck_contract(name):
-  channel = factory(name)(dim=3)
+@pytest.mark.parametrize(
+  ("name", "hyper"),
+  [
+    *((name, {}) for name in methods("bottlenecks")),
+    *(
+      ("ibjax.bottlenecks.gaussian", dict(prior=prior, shared_scale=True))
+      for prior in ("standard", "learned", "mixture")
+    ),
+  ],
+)
+def test_bottleneck_contract(name, hyper):
+  channel = factory(name)(dim=3, **hyper)
   params, state = channel.init(jax.random.key(0))
   features = jax.random.normal(jax.random.key(1), (5, channel.features))
   apply = jax.jit(lambda f, k: channel.apply(params, state, f, key=k, train=True))

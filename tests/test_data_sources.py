@@ -174,6 +174,9 @@ def test_path_relative_to_cwd_then_data_dir(tmp_path, monkeypatch):
     (lambda m: m.update(x_train=m["x_train"][:5]), r"expected y of \[5\]"),
     (lambda m: m.update(x_test=m["x_test"][:, :2]), r"\[2, 2\].*training split .*\[3, 2\]"),
     (lambda m: m.update(x_train=m["y_train"].astype(float)), r"expected \[examples"),
+    (lambda m: m.update(y_test=m["y_test"][:, None] * 1.0), r"one y has shape \[1\].*shape \[\]"),
+    (lambda m: m.update(y_train=m["y_train"][:, None]), r"\[12, t\] floats to regress on"),
+    (lambda m: m.update(y_train=m["y_train"] * 0.5), r"floats of shape \[12, t\]: y\[:, None\]"),
     (lambda m: m.update(x_test=m["x_test"].astype(np.uint8)), "x has dtype uint8, but"),
     (lambda m: m.update(x_train=m["x_train"] > 1), "dtype bool"),
     (lambda m: m.update(y_train=m["y_train"] + 0.5), "expected integer class labels"),
@@ -188,6 +191,34 @@ def test_bad_values(tmp_path, kind, change, message):
   made = arrays(dtype=np.float64)
   change(made)
   with pytest.raises(DataError, match=message):
+    load(save(kind, tmp_path, made), tmp_path)
+
+
+def targets(**changes):
+  made = arrays()
+  for split in ("train", "test"):
+    made[f"y_{split}"] = made[f"x_{split}"].reshape(12, -1)[:, :2] * 0.1
+  return {**made, **changes}
+
+
+@pytest.mark.parametrize("kind", ["npz", "folder"])
+def test_float_targets_are_kept_as_they_are(tmp_path, kind):
+  made = targets()
+  source = load(save(kind, tmp_path, made), tmp_path)
+  assert (source.target_dim, source.num_classes, source.class_names) == (2, 0, ())
+  assert source.target_entropy_nats is None and source.train_labels.shape == (0,)
+  found = whole(source.splits["test"])["y"]
+  assert found.dtype == np.float32
+  np.testing.assert_array_equal(found, made["y_test"])
+
+
+@pytest.mark.parametrize("kind", ["npz", "folder"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_targets_that_are_no_numbers_are_refused(tmp_path, kind, value):
+  made = targets()
+  made["y_train"] = made["y_train"].astype(np.float64)
+  made["y_train"][[4, 7], 1] = value
+  with pytest.raises(DataError, match=r"train: 2 values of y .*row 4"):
     load(save(kind, tmp_path, made), tmp_path)
 
 

@@ -89,6 +89,77 @@ def test_a_new_beta_does_not_compile_again():
   assert setup.runner.run._cache_size() == 1
 
 
+ANNEALED = dict(
+  beta_schedule__fn="ibjax.core.schedules:annealed",
+  beta_schedule__start="0 steps",
+  beta_schedule__length="4 steps",
+)
+
+
+def test_a_schedule_that_stays_at_one_changes_nothing_bit_for_bit(tmp_path):
+  # One step of warm-up is over at once, but goes through the multiplication.
+  plain = tiny_setup(train__duration="5 steps")
+  times_one = tiny_setup(train__duration="5 steps", beta_schedule__warmup="1 steps")
+  a, b = final_state(plain, tmp_path / "a"), final_state(times_one, tmp_path / "b")
+  assert "beta" in b.acc and "beta" not in a.acc
+  assert same((a.params, a.opt_state), (b.params, b.opt_state))
+
+
+def test_an_annealed_beta_weighs_the_rate_in_training_and_evaluation(tmp_path):
+  setup = tiny_setup(
+    **ANNEALED,
+    beta_schedule__initial=0.2,
+    objective__beta=0.5,
+    train__duration="8 steps",
+    train__log_every="1 steps",
+    eval__every="1 steps",
+  )
+  lines = train(setup, tmp_path)
+  expected = 0.5 * (0.2 + 0.8 * np.minimum(1.0, np.arange(9) / 4))
+  training = [line for line in lines if line["split"] == "train"]
+  assert len(training) == 8
+  for line in training:
+    beta = expected[line["step"] - 1]  # the state before the update has done one step less
+    np.testing.assert_allclose(line["beta"], beta, rtol=1e-6)
+    loss = line["distortion_nats"] + beta * line["rate_nats"]
+    np.testing.assert_allclose(line["loss_nats"], loss, rtol=1e-5)
+  for line in (line for line in lines if line["split"] == "test"):
+    loss = line["distortion_nats"] + expected[line["step"]] * line["rate_nats"]
+    np.testing.assert_allclose(line["loss_nats"], loss, rtol=1e-5)
+  assert setup.runner.run._cache_size() == 1 and setup.runner.evaluate._cache_size() == 1
+
+
+def test_floats_of_the_schedule_of_beta_are_traced():
+  setup = tiny_setup(**ANNEALED, beta_schedule__initial=0.2)
+  assert "beta_schedule.initial" in setup.hyper
+  source, betas = setup.train_feed(), []
+  for value in (0.2, 0.7):
+    state = setup.runner.init(setup.hyper)
+    (table,) = source.tables(iter([(0, 1)]))
+    hyper = {**setup.hyper, "beta_schedule.initial": np.float32(value)}
+    after = setup.runner.run(state, source.data, table, np.int32(1), hyper)
+    betas.append(finalize(jax.device_get(after.acc))["beta"] / setup.config["objective"]["beta"])
+  np.testing.assert_allclose(betas, [0.2, 0.7], rtol=1e-6)
+  assert setup.runner.run._cache_size() == 1
+
+
+@pytest.mark.parametrize(
+  ("overrides", "message"),
+  [
+    (
+      dict(path=DETERMINISTIC, **ANNEALED),
+      r"has none. Objectives with one: ceb.* vib",
+    ),
+    ({**ANNEALED, "beta_schedule__length": "ten"}, r"config\.beta_schedule\.length='ten'"),
+    (dict(beta_schedule__cycles=3), "unknown argument of ibjax.core.schedules:constant 'cycles'"),
+    (dict(**ANNEALED, beta_schedule__initial=-1.0), "initial is -1"),
+  ],
+)
+def test_a_schedule_of_beta_that_does_not_fit_is_explained(overrides, message):
+  with pytest.raises(ConfigError, match=message):
+    tiny_setup(**overrides)
+
+
 def test_the_step_compiles_once_in_a_run_of_uneven_dispatches(tmp_path):
   setup = tiny_setup(
     train__duration="37 steps",

@@ -24,23 +24,28 @@ def gaussian(
   prior: str = "standard",
   components: int = 10,
   scale_shift: Scalar = -5.0,
+  shared_scale: bool = False,
 ) -> Bottleneck:
-  """Adds Gaussian noise whose scale the encoder chooses, and charges its KL to a prior.
+  """Adds Gaussian noise whose scale is learned, and charges the KL to a prior.
 
   Formula: z = mu(x) + sigma(x) eps, sigma = softplus(s(x) + scale_shift), eps ~ N(0, I);
   rate = KL(N(mu, sigma^2) || r(z)) >= I(X;Z) in expectation. r is N(0, I) ("standard"), a
   learned diagonal Gaussian ("learned") or a learned mixture of them ("mixture", whose KL has
-  no closed form: the rate is then log q(z|x) - log r(z) at the sampled z, unbiased).
+  no closed form: the rate is then log q(z|x) - log r(z) at the sampled z, unbiased). With
+  `shared_scale` s is a parameter [dim], the same for all inputs, as in the optimum for Gaussian
+  data (see `ibjax.exact.gaussian_ib`).
 
   Args:
     dim: width K of the code.
     prior: "standard", "learned" or "mixture".
     components: number of Gaussians of the mixture prior; unused otherwise.
-    scale_shift: added to the encoder's second half before the softplus; -5 starts the
-      training with little noise.
+    scale_shift: added to s before the softplus; -5 starts the training with little noise.
+    shared_scale: one noise scale per dimension of the code for all inputs; the encoder then
+      gives the means alone.
 
   Returns:
-    A `Bottleneck`: features [n, 2 dim] (means, then scales) in; `Code` with value [n, dim],
+    A `Bottleneck`: features [n, 2 dim] (means, then scales), or [n, dim] with a shared scale,
+    in; `Code` with value [n, dim],
     rate [n] nats, and in aux "mean" and "log_scale" [n, dim] and "log_prob" [n], the log
     density of the value under the encoder.
 
@@ -63,21 +68,29 @@ def gaussian(
   checks.one_of("prior", prior, PRIORS)
   checks.at_least("components", components, 1)
 
+  width = dim if shared_scale else 2 * dim
+
   def init(key):
+    noise = {"noise": jnp.zeros(dim)} if shared_scale else {}
     if prior == "standard":
-      return {}, {}
+      return noise, {}
     if prior == "learned":
-      return {"mean": jnp.zeros(dim), "log_scale": jnp.zeros(dim)}, {}
+      return {"mean": jnp.zeros(dim), "log_scale": jnp.zeros(dim), **noise}, {}
     return {
       # Components that start at one point get equal gradients and never part.
       "mean": jax.random.normal(rng.stream(key, "prior"), (components, dim)),
       "log_scale": jnp.zeros((components, dim)),
       "logit": jnp.zeros(components),
+      **noise,
     }, {}
 
   def apply(params, state, features, *, key, train):
-    checks.shape("features", features, (None, 2 * dim))
-    mean, raw = jnp.split(features.astype(jnp.float32), 2, axis=-1)
+    checks.shape("features", features, (None, width))
+    features = features.astype(jnp.float32)
+    if shared_scale:
+      mean, raw = features, jnp.broadcast_to(params["noise"], features.shape)
+    else:
+      mean, raw = jnp.split(features, 2, axis=-1)
     raw = raw + scale_shift
     log_scale = log_softplus(raw)
     noise = jax.random.normal(rng.stream(key, "bottleneck"), mean.shape)
@@ -89,11 +102,13 @@ def gaussian(
     elif prior == "learned":
       rate = gaussian_kl(mean, log_scale, params["mean"], params["log_scale"])
     else:
-      rate = log_prob - mixture_log_prob(value, **params)
+      rate = log_prob - mixture_log_prob(
+        value, params["mean"], params["log_scale"], params["logit"]
+      )
     aux = {"mean": mean, "log_scale": log_scale, "log_prob": log_prob}
     return Code(value, rate, None, aux), state
 
-  return Bottleneck(features=2 * dim, init=init, apply=apply)
+  return Bottleneck(features=width, init=init, apply=apply)
 
 
 def mixture_log_prob(value: Array, mean: Array, log_scale: Array, logit: Array) -> Array:
@@ -144,6 +159,16 @@ CASES = (
     expected=dict(rate=[0.0]),
     source="closed form: KL(p || p) = 0",
     rtol=0.5,
+  ),
+  Case(
+    name="one scale for all inputs",
+    hyper=dict(dim=1, shared_scale=True, scale_shift=1.0),
+    inputs=lambda: dict(
+      params={"noise": _features(0.0, 0.5, shift=1.0)[0, 1:]},
+      features=jnp.array([[2.0], [0.0]]),
+    ),
+    expected=dict(rate=[0.5 * (4.0 + 0.25 - 1.0) - math.log(0.5), 0.5 * -0.75 - math.log(0.5)]),
+    source="closed form: (m^2 + s^2 - 1) / 2 - log s",
   ),
   Case(
     name="no noise: the rate grows like minus the log scale",

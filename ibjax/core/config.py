@@ -57,6 +57,8 @@ def defaults() -> ml_collections.ConfigDict:
 
   c.optimizer = ml_collections.ConfigDict(dict(fn="optax:adam", learning_rate=5e-4))
   c.schedule = ml_collections.ConfigDict(dict(fn="ibjax.core.schedules:cosine", warmup="0 steps"))
+  # Multiplies objective.beta, in training and evaluation.
+  c.beta_schedule = ml_collections.ConfigDict(dict(fn="ibjax.core.schedules:constant"))
 
   c.train = ml_collections.ConfigDict()
   c.train.duration = "10 epochs"

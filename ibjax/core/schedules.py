@@ -60,20 +60,21 @@ def constant(warmup_steps: Scalar = 0) -> Schedule:
   return lambda step, total: _warm(jnp.asarray(step, jnp.float32), warmup_steps)
 
 
-def cosine(warmup_steps: Scalar = 0, final: Scalar = 0.0) -> Schedule:
-  """Decays from 1 to `final` along half a cosine over the run, after a linear warm-up.
+def cosine(warmup_steps: Scalar = 0, final: Scalar = 0.0, initial: Scalar = 1.0) -> Schedule:
+  """Goes from `initial` to `final` along half a cosine over the run, after a linear warm-up.
 
-  Formula: final + (1 - final) (1 + cos(pi t)) / 2, t = step / total.
+  Formula: final + (initial - final) (1 + cos(pi t)) / 2, t = step / total.
 
   Args:
     warmup_steps: steps of linear warm-up, multiplied onto the cosine.
     final: multiplier at the end of the run.
+    initial: multiplier at its start; less than `final` makes the cosine rise.
 
   Returns:
     `schedule(step, total) -> float32 multiplier`.
 
   Raises:
-    InputError: a negative duration or final value.
+    InputError: a negative duration, final or initial value.
 
   Example:
     >>> from ibjax.core.schedules import cosine
@@ -83,25 +84,27 @@ def cosine(warmup_steps: Scalar = 0, final: Scalar = 0.0) -> Schedule:
   Source: Loshchilov and Hutter 2017 (SGDR), eq. 5 without restarts.
   """
   checks.at_least("final", final, 0)
+  checks.at_least("initial", initial, 0)
   return _over_the_run(
-    lambda t: final + (1.0 - final) * 0.5 * (1.0 + jnp.cos(jnp.pi * t)), warmup_steps
+    lambda t: final + (initial - final) * 0.5 * (1.0 + jnp.cos(jnp.pi * t)), warmup_steps
   )
 
 
-def linear(warmup_steps: Scalar = 0, final: Scalar = 0.0) -> Schedule:
-  """Goes from 1 to `final` in a straight line over the run, after a linear warm-up.
+def linear(warmup_steps: Scalar = 0, final: Scalar = 0.0, initial: Scalar = 1.0) -> Schedule:
+  """Goes from `initial` to `final` in a straight line over the run, after a linear warm-up.
 
-  Formula: 1 + (final - 1) step / total.
+  Formula: initial + (final - initial) step / total.
 
   Args:
     warmup_steps: steps of linear warm-up, multiplied onto the line.
     final: multiplier at the end of the run.
+    initial: multiplier at its start; initial=0, final=1 makes a beta rise from 0.
 
   Returns:
     `schedule(step, total) -> float32 multiplier`.
 
   Raises:
-    InputError: a negative duration or final value.
+    InputError: a negative duration, final or initial value.
 
   Example:
     >>> from ibjax.core.schedules import linear
@@ -111,7 +114,8 @@ def linear(warmup_steps: Scalar = 0, final: Scalar = 0.0) -> Schedule:
   Source: standard practice.
   """
   checks.at_least("final", final, 0)
-  return _over_the_run(lambda t: 1.0 + (final - 1.0) * t, warmup_steps)
+  checks.at_least("initial", initial, 0)
+  return _over_the_run(lambda t: initial + (final - initial) * t, warmup_steps)
 
 
 def staircase(
@@ -147,5 +151,81 @@ def staircase(
     step = jnp.asarray(step, jnp.float32)
     stairs = jnp.floor(step / every_steps)
     return _warm(step, warmup_steps) * jnp.asarray(decay, jnp.float32) ** stairs
+
+  return schedule
+
+
+def annealed(
+  start_steps: Scalar = 0, length_steps: Scalar = 1000, initial: Scalar = 0.0
+) -> Schedule:
+  """Stays at `initial`, then rises to 1 in a straight line and stays there: KL annealing.
+
+  Formula: initial + (1 - initial) min(1, max(0, (step - start_steps) / length_steps)).
+
+  Args:
+    start_steps: steps before the rise ("start='1 epochs'" in a config).
+    length_steps: steps the rise takes ("length='5 epochs'" in a config).
+    initial: multiplier before the rise.
+
+  Returns:
+    `schedule(step, total) -> float32 multiplier`.
+
+  Raises:
+    InputError: a negative duration or initial value, or a rise shorter than one step.
+
+  Example:
+    >>> from ibjax.core.schedules import annealed
+    >>> [float(annealed(10, 20)(step, 100)) for step in (0, 10, 20, 30, 99)]
+    [0.0, 0.0, 0.5, 1.0, 1.0]
+
+  Source: Bowman et al. 2016 (arXiv:1511.06349), section 3.1, with a straight line where they
+  draw a sigmoid.
+  """
+  checks.at_least("start_steps", start_steps, 0)
+  checks.at_least("length_steps", length_steps, 1)
+  checks.at_least("initial", initial, 0)
+
+  def schedule(step: Array, total: Scalar) -> Array:
+    share = (jnp.asarray(step, jnp.float32) - start_steps) / length_steps
+    return initial + (1.0 - initial) * jnp.clip(share, 0.0, 1.0)
+
+  return schedule
+
+
+def cyclic(cycles: int = 4, ratio: Scalar = 0.5, initial: Scalar = 0.0) -> Schedule:
+  """Rises from `initial` to 1 again and again: cyclical annealing.
+
+  Formula: tau = mod(step, ceil(total / cycles)) / (total / cycles), the share of the cycle that
+  is done; initial + (1 - initial) min(1, tau / ratio). With initial = 0 it is the paper's
+  beta_t, whose t counts from 1.
+
+  Args:
+    cycles: M, cycles in the run.
+    ratio: R in (0, 1], the share of a cycle in which the multiplier rises.
+    initial: multiplier at the start of a cycle.
+
+  Returns:
+    `schedule(step, total) -> float32 multiplier`.
+
+  Raises:
+    InputError: less than one cycle, a ratio outside [0, 1] or a negative initial value.
+
+  Example:
+    >>> from ibjax.core.schedules import cyclic
+    >>> [float(cyclic(2)(step, 16)) for step in (0, 2, 4, 7, 8, 10)]
+    [0.0, 0.5, 1.0, 1.0, 0.0, 0.5]
+
+  Source: Fu et al. 2019 (arXiv:1903.10145), eqs. 6 and 7, with a straight line for f.
+  """
+  checks.at_least("cycles", cycles, 1)
+  checks.between("ratio", ratio, 0.0, 1.0)
+  checks.at_least("initial", initial, 0)
+
+  def schedule(step: Array, total: Scalar) -> Array:
+    step = jnp.asarray(step, jnp.float32)
+    length = jnp.maximum(jnp.asarray(total, jnp.float32) / cycles, 1.0)
+    tau = jnp.mod(step, jnp.ceil(length)) / length
+    # A ratio of 0 is a cycle that is at 1 from its second step on.
+    return initial + (1.0 - initial) * jnp.minimum(1.0, tau / jnp.maximum(ratio, 1e-9))
 
   return schedule

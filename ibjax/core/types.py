@@ -16,7 +16,8 @@ import jax
 Array = jax.Array
 Tree = Any  # a pytree of arrays
 Scalar = float | Array  # a hyperparameter: a Python number or a traced scalar
-Batch = Mapping[str, Array]  # "x" [n, ...], "y" [n] int labels, "mask" [n] bool (True = counts)
+# "x" [n, ...], "y" [n] int labels or [n, t] float targets, "mask" [n] bool (True = counts)
+Batch = Mapping[str, Array]
 MetricState = dict[str, tuple[Array, Array]]  # name -> (sum, count)
 
 
@@ -69,7 +70,8 @@ class Outputs(NamedTuple):
 
   Attributes:
     code: the bottleneck's `Code`.
-    prediction: [n, c] the decoder's output (logits for classification).
+    prediction: [n, c] the decoder's output: logits for labels, the centre of a density for
+      targets.
   """
 
   code: Code
@@ -110,12 +112,16 @@ class ObjectiveSpec(NamedTuple):
   """What an objective may know of the data and the model before training.
 
   Attributes:
-    label_probs: [c] empirical label distribution of the training split.
+    label_probs: [c] empirical label distribution of the training split; [0] for targets.
     code_dim: width of the code.
+    target_dim: t, width of the real-valued target; 0 for labels.
+    target_entropy_nats: differential entropy H(Y) of the target where it is known, else None.
   """
 
   label_probs: Array
   code_dim: int
+  target_dim: int = 0
+  target_entropy_nats: float | None = None
 
 
 class Objective(NamedTuple):
@@ -198,10 +204,12 @@ class DataSpec(NamedTuple):
   Attributes:
     x_shape: shape of one input.
     x_dtype: dtype of the stored inputs; uint8 is scaled to `config.data.value_range`.
-    num_classes: labels are 0..num_classes-1.
+    num_classes: labels are 0..num_classes-1; 0 for targets.
     label_probs: numpy [c], label distribution of the training split.
     steps_per_epoch: whole batches in the training split.
     total_steps: length of the run.
+    target_dim: t, width of the real-valued target; 0 for labels.
+    target_entropy_nats: differential entropy H(Y) of the target where it is known, else None.
   """
 
   x_shape: tuple[int, ...]
@@ -210,3 +218,5 @@ class DataSpec(NamedTuple):
   label_probs: Any
   steps_per_epoch: int
   total_steps: int
+  target_dim: int = 0
+  target_entropy_nats: float | None = None

@@ -103,7 +103,7 @@ class ResidentFeed:
   """Data on the devices; a dispatch gets a table of rows.
 
   Attributes:
-    data: {"x": [n, ...], "y": [n]}, on every device of the mesh.
+    data: {"x": [n, ...], "y": [n, ...]}, on every device of the mesh.
   """
 
   def __init__(
@@ -228,4 +228,4 @@ def batch_at(data: dict[str, Array], table: dict[str, Array], i: Array) -> dict[
     batch = {name: value[rows] for name, value in data.items()}
   else:
     batch = {name: value[i] for name, value in table.items()}
-  return {**batch, "mask": jnp.ones(batch["y"].shape, bool)}
+  return {**batch, "mask": jnp.ones(batch["y"].shape[:1], bool)}

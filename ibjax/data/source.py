@@ -29,8 +29,8 @@ class Split:
 
   Attributes:
     n: number of examples.
-    read: `read(indices [k] int64) -> {"x": [k, ...], "y": [k] int32}`; thread-safe, and the
-      same indices always give the same arrays.
+    read: `read(indices [k] int64) -> {"x": [k, ...], "y": [k] int32 labels or [k, t] float32
+      targets}`; thread-safe, and the same indices always give the same arrays.
     nbytes: size in memory of the whole split, decoded.
   """
 
@@ -48,10 +48,13 @@ class Source:
     splits: "train" and "test" at least.
     x_shape: shape of one example.
     x_dtype: uint8 (values 0..255, scaled by the feed) or float32 (used as they are).
-    num_classes: labels are 0..num_classes-1.
+    num_classes: labels are 0..num_classes-1; 0 for real-valued targets.
     class_names: one name per class.
     fingerprint: a hash that changes when any value of the set changes.
-    train_labels: [n] int32 labels of the training split (their distribution enters the bounds).
+    train_labels: [n] int32 labels of the training split (their distribution enters the bounds);
+      [0] for targets.
+    target_dim: t, width of the real-valued target y [n, t] float32; 0 for labels.
+    target_entropy_nats: exact differential entropy H(Y), where a synthetic task knows it.
   """
 
   name: str
@@ -62,6 +65,8 @@ class Source:
   class_names: tuple[str, ...]
   fingerprint: str
   train_labels: np.ndarray
+  target_dim: int = 0
+  target_entropy_nats: float | None = None
 
 
 def default_data_dir() -> pathlib.Path:
@@ -116,6 +121,7 @@ def from_arrays(
   fingerprint: str,
   num_classes: int | None = None,
   class_names: tuple[str, ...] = (),
+  target_entropy_nats: float | None = None,
 ) -> Source:
   """Makes a source of arrays in memory or memory-mapped, after checking every value of them.
 
@@ -123,17 +129,20 @@ def from_arrays(
 
   Args:
     name: as the config names it.
-    splits: split name -> (x [n, ...] uint8 or float, y [n] integers).
+    splits: split name -> (x [n, ...] uint8 or float, y [n] integer labels or [n, t] float targets
+      to regress on).
     fingerprint: hash of the values.
     num_classes: when None, one more than the largest training label.
     class_names: names of the classes; "0", "1", ... when empty.
+    target_entropy_nats: exact differential entropy H(Y) of targets, where it is known.
 
   Returns:
     A `Source`.
 
   Raises:
-    DataError: a split is missing or empty, x and y differ in length, x has NaN or infinite
-      values or an unfit dtype, the splits do not agree, a label is not an integer in range.
+    DataError: a split is missing or empty, x and y differ in length, x or a target has NaN or
+      infinite values or an unfit dtype, the splits do not agree, a label is not an integer in
+      range.
   """
   for required in ("train", "test"):
     if required not in splits:
@@ -146,11 +155,13 @@ def from_arrays(
     mapped = x if isinstance(x, np.memmap) else np.asarray(x)
     checked[split] = _check_split(f"{name}/{split}", mapped, np.asarray(y))
   train_x, train_y = checked["train"]
-  classes = int(train_y.max()) + 1 if num_classes is None else num_classes
+  target_dim = train_y.shape[1] if train_y.ndim == 2 else 0
+  classes = 0 if target_dim else int(train_y.max()) + 1 if num_classes is None else num_classes
   if classes > _MOST_CLASSES:
     raise DataError(
       f"{name}/train: label {classes - 1} would make {classes} classes, more than "
-      f"{_MOST_CLASSES}. Is y the class of each example, and not a value to regress on?"
+      f"{_MOST_CLASSES}. Is y the class of each example, and not a value to regress on? "
+      "Such values are given as floats of shape [n, t]."
     )
   for split, (x, y) in checked.items():
     if x.shape[1:] != train_x.shape[1:]:
@@ -163,16 +174,25 @@ def from_arrays(
         f"{name}/{split}: x has dtype {x.dtype}, but in the training split it has "
         f"{train_x.dtype}. uint8 is scaled by 1/255 and float is not: store both alike."
       )
-    check_labels(f"{name}/{split}", y, classes)
+    if y.shape[1:] != train_y.shape[1:]:
+      raise DataError(
+        f"{name}/{split}: one y has shape {list(y.shape[1:])}, "
+        f"but in the training split it has shape {list(train_y.shape[1:])}."
+      )
+    if not target_dim:
+      check_labels(f"{name}/{split}", y, classes)
+  dtype = np.float32 if target_dim else np.int32
   return Source(
     name=name,
-    splits={split: _split(x, y.astype(np.int32)) for split, (x, y) in checked.items()},
+    splits={split: _split(x, y.astype(dtype)) for split, (x, y) in checked.items()},
     x_shape=train_x.shape[1:],
     x_dtype=_fed_dtype(train_x),
     num_classes=classes,
     class_names=class_names or tuple(str(i) for i in range(classes)),
     fingerprint=fingerprint,
-    train_labels=train_y.astype(np.int32),
+    train_labels=train_y.astype(np.int32) if not target_dim else np.zeros(0, np.int32),
+    target_dim=target_dim,
+    target_entropy_nats=target_entropy_nats,
   )
 
 
@@ -198,18 +218,25 @@ def check_labels(where: str, y: np.ndarray, num_classes: int) -> None:
 def _check_split(where: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   if x.ndim < 2:
     raise DataError(f"{where}: x has shape {list(x.shape)}, expected [examples, ...features].")
-  if y.ndim != 1 or len(x) != len(y):
+  targets = y.ndim == 2 and np.issubdtype(y.dtype, np.floating) and y.shape[1] > 0
+  if not (y.ndim == 1 or targets) or len(x) != len(y):
     raise DataError(
-      f"{where}: x has shape {list(x.shape)} and y {list(y.shape)}, expected y of [{len(x)}]."
+      f"{where}: x has shape {list(x.shape)} and y {list(y.shape)} {y.dtype}, expected y of "
+      f"[{len(x)}] integer labels, or of [{len(x)}, t] floats to regress on."
     )
   if len(x) == 0:
     raise DataError(f"{where}: the split is empty; there is nothing to train or test on.")
-  if not (np.issubdtype(y.dtype, np.integer) or _whole_numbers(y)):
-    raise DataError(f"{where}: y has dtype {y.dtype}, expected integer class labels.")
+  if targets:
+    _check_finite(where, y, "y")
+  elif not (np.issubdtype(y.dtype, np.integer) or _whole_numbers(y)):
+    raise DataError(
+      f"{where}: y has dtype {y.dtype}, expected integer class labels. Values to regress on are "
+      f"given as floats of shape [{len(y)}, t]: y[:, None] for one of them."
+    )
   if x.dtype != np.uint8:
     if not (np.issubdtype(x.dtype, np.floating) or np.issubdtype(x.dtype, np.integer)):
       raise DataError(f"{where}: x has dtype {x.dtype}, expected uint8 or float.")
-    _check_finite(where, x)
+    _check_finite(where, x, "x")
     if not isinstance(x, np.memmap):
       x = x.astype(np.float32, copy=False)
   return x, y
@@ -219,7 +246,7 @@ def _whole_numbers(y: np.ndarray) -> bool:
   return bool(np.issubdtype(y.dtype, np.floating) and np.isfinite(y).all() and (y % 1 == 0).all())
 
 
-def _check_finite(where: str, x: np.ndarray) -> None:
+def _check_finite(where: str, x: np.ndarray, name: str) -> None:
   # In blocks, so that a set larger than memory can be checked where it lies.
   rows = max(1, _CHECK_VALUES // max(1, int(np.prod(x.shape[1:]))))
   bad, first = 0, 0
@@ -231,7 +258,7 @@ def _check_finite(where: str, x: np.ndarray) -> None:
       bad += int((~finite).sum())
   if bad:
     raise DataError(
-      f"{where}: {bad} values of x are NaN or infinite (or too large for float32), the first "
+      f"{where}: {bad} values of {name} are NaN or infinite (or too large for float32), the first "
       f"in row {first}. Remove or impute them before training."
     )
 

@@ -15,7 +15,10 @@ from ibjax.core import config as config_lib
 from ibjax.core.duration import to_steps
 from ibjax.core.types import DataSpec
 
-SECTIONS = ("encoder", "bottleneck", "decoder", "objective", "optimizer", "schedule", "train")
+SECTIONS = (
+  *("encoder", "bottleneck", "decoder", "objective", "beta_schedule"),
+  *("optimizer", "schedule", "train"),
+)
 
 
 def traced(config: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -88,11 +91,14 @@ def _tuples(value: Any) -> Any:
   return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def durations(values: dict[str, Any], config: Mapping[str, Any], spec: DataSpec) -> dict[str, Any]:
+def durations(
+  values: dict[str, Any], name: str, config: Mapping[str, Any], spec: DataSpec
+) -> dict[str, Any]:
   """Turns the durations of a section ("warmup": "2 epochs") into steps ("warmup_steps": 600).
 
   Args:
     values: a section; every text but "fn" is a duration.
+    name: the section's name, for the message.
     config: the resolved config (plain nested dictionaries).
     spec: the data's description.
 
@@ -107,7 +113,7 @@ def durations(values: dict[str, Any], config: Mapping[str, Any], spec: DataSpec)
     if key != "fn" and isinstance(value, str):
       key, value = (
         f"{key}_steps",
-        float(steps(value, f"config.schedule.{key}", config, spec.steps_per_epoch)),
+        float(steps(value, f"config.{name}.{key}", config, spec.steps_per_epoch)),
       )
     result[key] = value
   return result

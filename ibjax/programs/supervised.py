@@ -25,7 +25,9 @@ from ibjax.core.types import (
 )
 from ibjax.data.feed import to_float
 from ibjax.evaluators.classification import classification, mean_log_probs
+from ibjax.evaluators.regression import regression
 from ibjax.programs import hyper as hyper_lib
+from ibjax.programs.beta import is_scheduled, scheduled_beta
 from ibjax.programs.frame import combine
 from ibjax.programs.update import init_state, make_step
 
@@ -33,7 +35,7 @@ Array = jax.Array
 
 
 def parts(
-  config: Mapping[str, Any], spec: DataSpec, hyper: Mapping[str, Any]
+  config: Mapping[str, Any], spec: DataSpec, hyper: Mapping[str, Any], step: Any = 0
 ) -> tuple[Model, Bottleneck, Model, Objective]:
   """Builds encoder, bottleneck, decoder and objective from the config's sections.
 
@@ -43,6 +45,7 @@ def parts(
     config: the resolved config (plain nested dictionaries).
     spec: the data's description.
     hyper: traced hyperparameters; {} takes the config's own numbers.
+    step: the number of updates done, for the schedule of beta.
 
   Returns:
     (encoder, bottleneck, decoder, objective).
@@ -61,11 +64,14 @@ def parts(
         f"config.{name} sets 'out' or 'dtype'; the width follows from the bottleneck and the "
         "data, the type from config.train.compute_dtype. Remove them."
       )
+  objective = hyper_lib.section(config, "objective", hyper)
+  if is_scheduled(config):
+    objective["beta"] = scheduled_beta(config, spec, hyper, step)
   return (
     bind(encoder, out=bottleneck.features, dtype=dtype),
     bottleneck,
-    bind(decoder, out=spec.num_classes, dtype=dtype),
-    bind(hyper_lib.section(config, "objective", hyper)),
+    bind(decoder, out=spec.target_dim or spec.num_classes, dtype=dtype),
+    bind(objective),
   )
 
 
@@ -87,10 +93,18 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
     >>> program = supervised(config, None, spec)  # doctest: +SKIP
   """
   del mesh
-  parts(config, spec, {})  # with Python numbers, so that ranges are checked before tracing
+  # With Python numbers, so that ranges are checked before tracing.
+  _, _, _, objective = parts(config, spec, {})
+  objective_spec = ObjectiveSpec(
+    jnp.asarray(spec.label_probs, jnp.float32),
+    config["bottleneck"].get("dim", 1),
+    spec.target_dim,
+    spec.target_entropy_nats,
+  )
+  jax.eval_shape(lambda: objective.init(rng.root_key(0), objective_spec))
 
-  def forward(params, states, x, key, hyper, *, train, samples):
-    encoder, bottleneck, decoder, objective = parts(config, spec, hyper)
+  def forward(params, states, x, key, step, hyper, *, train, samples):
+    encoder, bottleneck, decoder, objective = parts(config, spec, hyper, step)
     x = to_float(x, tuple(config["data"]["value_range"]))
     states = dict(states)
 
@@ -113,9 +127,9 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
 
   def run(params, states, batch: Batch, key, step, hyper, *, train, samples):
     objective, outputs, states = forward(
-      params, states, batch["x"], key, hyper, train=train, samples=samples
+      params, states, batch["x"], key, step, hyper, train=train, samples=samples
     )
-    tiled = {"y": jnp.tile(batch["y"], samples), "mask": jnp.tile(batch["mask"], samples)}
+    tiled = {name: jnp.concatenate([batch[name]] * samples) for name in ("y", "mask")}
     terms = objective.loss(
       params["objective"], states["objective"], outputs, tiled, rng.stream(key, "objective"), step
     )
@@ -124,12 +138,19 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
     states["objective"] = terms.state
     return losses, metrics, states, outputs, logits
 
+  def scores(params, outputs, y):
+    if spec.target_dim:
+      return regression(outputs, y, params["objective"]["covariance"])
+    return classification(outputs, y)
+
   def loss(params, states, batch, key, step, hyper):
     losses, metrics, states, _, logits = run(
       params, states, batch, key, step, hyper, train=True, samples=config["train"]["samples"]
     )
-    wrong = jnp.argmax(mean_log_probs(logits), axis=-1) != batch["y"]
-    metrics["err_frac"] = _mean(wrong, batch["mask"])
+    name = "mse" if spec.target_dim else "err_frac"
+    metrics[name] = _mean(scores(params, logits, batch["y"])[name], batch["mask"])
+    if is_scheduled(config):
+      metrics["beta"] = (scheduled_beta(config, spec, hyper, step), jnp.float32(1.0))
     return losses, (states, metrics)
 
   def init(hyper) -> TrainState:
@@ -137,6 +158,8 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
     key = rng.stream(rng.root_key(hyper["seed"]), "init")
     x = jnp.zeros((config["data"]["batch_size"], *spec.x_shape), spec.x_dtype)
     y = jnp.zeros(x.shape[0], jnp.int32)
+    if spec.target_dim:
+      y = jnp.zeros((x.shape[0], spec.target_dim))
     params, states = {}, {}
 
     def start(name, component, *inputs):
@@ -149,8 +172,7 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
       params["bottleneck"], states["bottleneck"], features, key=key, train=False
     )
     start("decoder", decoder, code.value)
-    label_probs = jnp.asarray(spec.label_probs, jnp.float32)
-    start("objective", objective, ObjectiveSpec(label_probs, code.value.shape[-1]))
+    start("objective", objective, objective_spec._replace(code_dim=code.value.shape[-1]))
     batch = {"x": x, "y": y, "mask": jnp.ones(x.shape[0], bool)}
     return init_state(params, states, loss, batch, config, spec, hyper)
 
@@ -169,7 +191,7 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
       train=False,
       samples=config["eval"]["samples"],
     )
-    for name, values in classification(logits, batch["y"]).items():
+    for name, values in scores(weights(state), logits, batch["y"]).items():
       metrics[name] = _mean(values, batch["mask"])
     return metrics
 
@@ -177,15 +199,18 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
     key = rng.stream(rng.root_key(hyper["seed"]), "eval", number)
     samples = config["eval"]["samples"]
     _, outputs, _ = forward(
-      weights(state), state.states, batch["x"], key, hyper, train=False, samples=samples
+      weights(state), state.states, batch["x"], key, state.step, hyper, train=False, samples=samples
     )
     logits = outputs.prediction.reshape(samples, -1, outputs.prediction.shape[-1])
-    log_probs = mean_log_probs(logits)
-    values = {
-      "label": batch["y"],
-      "prediction": jnp.argmax(log_probs, axis=-1).astype(jnp.int32),
-      "confidence": jnp.exp(jnp.max(log_probs, axis=-1)),
-    }
+    if spec.target_dim:
+      values = {"target": batch["y"], "prediction": jnp.mean(logits, axis=0)}
+    else:
+      log_probs = mean_log_probs(logits)
+      values = {
+        "label": batch["y"],
+        "prediction": jnp.argmax(log_probs, axis=-1).astype(jnp.int32),
+        "confidence": jnp.exp(jnp.max(log_probs, axis=-1)),
+      }
     n, code = batch["y"].shape[0], outputs.code
     if code.value.shape[-1] == 2:
       values["latent"] = code.aux.get("mean", code.value)[:n]

@@ -42,7 +42,8 @@ def optimizer(config: Mapping[str, Any], spec: DataSpec, hyper: Hyper):
   """
   keywords = hyper_lib.section(config, "optimizer", hyper)
   peak = keywords.pop("learning_rate")
-  schedule = bind(hyper_lib.durations(hyper_lib.section(config, "schedule", hyper), config, spec))
+  section = hyper_lib.section(config, "schedule", hyper)
+  schedule = bind(hyper_lib.durations(section, "schedule", config, spec))
 
   def learning_rate(count):
     return peak * schedule(count, float(spec.total_steps))

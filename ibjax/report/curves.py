@@ -24,7 +24,7 @@ RAW_POINTS = 80
 
 
 def draw_rate_distortion(run: Run) -> Figure | None:
-  """Rate, distortion and test error over training, one panel each, over one step axis.
+  """Rate, distortion and error over training, one panel each, over one step axis.
 
   Args:
     run: a run; a panel without any recorded value is left out.
@@ -80,11 +80,10 @@ def _error(run: Run) -> Panel | None:
     ("test, one sample", SOFT, "test", "err_1sample_frac"),
     ("test", TEST, "test", "err_frac"),
   )
-  return (
-    ("Test error", "%", [(a, b, steps, 100.0 * values) for a, b, steps, values in curves])
-    if curves
-    else None
-  )
+  if curves:
+    return "Test error", "%", [(a, b, steps, 100.0 * values) for a, b, steps, values in curves]
+  curves = _curves(run, ("train", TRAIN, "train", "mse"), ("test", TEST, "test", "mse"))
+  return ("Squared error", "", curves) if curves else None
 
 
 def _draw_panel(ax: Axes, title: str, unit: str, curves: Sequence[Curve]) -> None:
@@ -137,7 +136,7 @@ def _draw_panel(ax: Axes, title: str, unit: str, curves: Sequence[Curve]) -> Non
 
 
 def _last(values: np.ndarray, unit: str) -> str:
-  return f"{values[-1]:.2f} %" if unit == "%" else f"{number(values[-1])} {unit}"
+  return f"{values[-1]:.2f} %" if unit == "%" else f"{number(values[-1])} {unit}".rstrip()
 
 
 def _running_mean(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -29,11 +29,13 @@ def draw_latents(run: Run) -> Figure | None:
     run: a run whose predictions hold a 2-D `latent`.
 
   Returns:
-    The figure, or None when there is no 2-D code.
+    The figure, or None when there is no 2-D code or there are no labels.
   """
   arrays = read_arrays(run, "predictions.npz")
   latent = arrays.get("latent")
   if latent is None or latent.ndim != 2 or latent.shape[1] != 2 or not len(latent):
+    return None
+  if "label" not in arrays:  # real-valued targets: there are no classes to colour
     return None
   label, names = arrays["label"], class_names(run, arrays)
   figure = Figure(figsize=(5.6, 5.6), layout="constrained")

@@ -140,6 +140,8 @@ def _cards(run: Run) -> str:
     if isinstance(n, int) and math.isfinite(wrong):
       count = f"{round(wrong * n):,} of {n:,} wrong"
     cards.append(("Test error", percent(wrong), "%", count))
+  if (mse := values.get("test/mse")) is not None and mse >= 0:
+    cards.append(("Test RMSE", number(math.sqrt(mse)), "", "of the average prediction"))
   if (rate := values.get("test/rate_nats")) is not None:
     cards.append(("Rate", bits(rate), "bits", f"{number(rate)} nats per example"))
   if (kept := values.get("test/i_yz_lower_nats")) is not None:

@@ -87,6 +87,12 @@ MEASURED: tuple[tuple[str, str, Callable[[float], str], str], ...] = (
     "The same, from one random code per example instead of the average prediction.",
   ),
   (
+    "test RMSE",
+    "test/mse",
+    lambda mse: number(math.sqrt(mse)),
+    "Root of the mean squared error of the average prediction, per target dimension.",
+  ),
+  (
     "rate nats",
     "test/rate_nats",
     number,
@@ -104,13 +110,14 @@ MEASURED: tuple[tuple[str, str, Callable[[float], str], str], ...] = (
     "distortion nats",
     "test/distortion_nats",
     number,
-    "Mean cross-entropy of the label given one code.",
+    "Mean negative log-likelihood of the label or target given one code.",
   ),
   (
     "I(Y;Z) lower nats",
     "test/i_yz_lower_nats",
     number,
-    "Information about the label that the code provably carries: H(Y) minus the distortion.",
+    "Information about the label or target that the code provably carries: H(Y) minus the "
+    "distortion.",
   ),
   (
     "NLL nats",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-SHOWN = ("loss_nats", "err_frac", "rate_nats", "residual_nats")
+SHOWN = ("loss_nats", "err_frac", "mse", "rate_nats", "residual_nats")
 
 
 class Progress:
@@ -85,7 +85,9 @@ def _format(name: str, value: Any) -> str:
     return f"{name.removesuffix('_frac').removesuffix('_nats')} {spread}{unit}"
   if name.endswith("_frac"):
     return f"{name[:-5]} {100 * value:.2f}%"
-  return f"{name.removesuffix('_nats')} {value:.4g} nats"
+  if not name.endswith("_nats"):
+    return f"{name} {value:.4g}"
+  return f"{name[:-5]} {value:.4g} nats"
 
 
 def clock(seconds: float) -> str:

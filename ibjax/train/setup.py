@@ -252,11 +252,13 @@ def _spec(
     x_shape=source.x_shape,
     x_dtype=source.x_dtype,
     num_classes=source.num_classes,
-    label_probs=(counts / counts.sum()).astype(np.float32),
+    label_probs=(counts / max(1, counts.sum())).astype(np.float32),
     steps_per_epoch=per_epoch,
     total_steps=hyper_lib.steps(
       config["train"]["duration"], "config.train.duration", config, per_epoch
     ),
+    target_dim=source.target_dim,
+    target_entropy_nats=source.target_entropy_nats,
   )
   for key in ("train.log_every", "eval.every", "checkpoint.every"):
     section, name = key.split(".")
@@ -278,7 +280,7 @@ def _splits(config: Mapping[str, Any], source: Source) -> tuple[dict[str, Split]
     rows, held = order.held_out(n, count)
     splits["validation"] = feed.subset(splits["train"], held)
     splits["train"] = feed.subset(splits["train"], rows)
-    labels = labels[rows]
+    labels = labels if source.target_dim else labels[rows]
   if config["checkpoint"]["best"] and "validation" not in splits:
     raise ConfigError(
       f"config.checkpoint.best='{config['checkpoint']['best']}' selects by validation data, and "

@@ -70,11 +70,17 @@ def _info(subverb: str, argv: list[str]) -> None:
   found = source_lib.load(options.name, options.data_dir)
   print(f"name         {found.name}")
   print(f"x            {list(found.x_shape)} {found.x_dtype}")
-  print(f"classes      {found.num_classes}: {', '.join(found.class_names[:20])}")
+  if found.target_dim:
+    known = found.target_entropy_nats
+    print(f"targets      {found.target_dim}" + (f", H(Y) = {known:.6g} nats" if known else ""))
+  else:
+    print(f"classes      {found.num_classes}: {', '.join(found.class_names[:20])}")
   for name, split in found.splits.items():
+    print(f"{name:12s} {split.n} examples, {split.nbytes} bytes in memory")
+    if found.target_dim:
+      continue
     labels = found.train_labels if name == "train" else _labels(split)
     counts = np.bincount(labels, minlength=found.num_classes)
-    print(f"{name:12s} {split.n} examples, {split.nbytes} bytes in memory")
     print(f"{'':12s} per class {' '.join(str(count) for count in counts)}")
   print(f"fingerprint  {found.fingerprint}")
 

@@ -13,23 +13,31 @@ import jax.numpy as jnp
 
 from ibjax.core import checks
 from ibjax.core.types import Case, Code, Objective, Outputs, Scalar, Term, Terms
-from ibjax.objectives.distortion import cross_entropy_nats, label_information_bound
+from ibjax.objectives.distortion import (
+  distortion_nats,
+  information_bound,
+  init_distortion,
+  refuse_targets,
+)
 
 
 def cross_entropy(label_smoothing: Scalar = 0.0, confidence_penalty: Scalar = 0.0) -> Objective:
   """Minimises the decoder's negative log likelihood; the code's rate is not paid for.
 
-  Formula: (1 - a) E[-log q(y|z)] + a E[-1/c sum_k log q(k|z)] - w H(q(.|z)).
+  Formula: (1 - a) E[-log q(y|z)] + a E[-1/c sum_k log q(k|z)] - w H(q(.|z)). For real-valued
+  targets E[-log q(y|z)], with q a Gaussian of learned covariance; a and w must be 0.
 
   Args:
     label_smoothing: a in [0, 1), the share of the target spread evenly over the c classes.
     confidence_penalty: w >= 0, weight of the entropy of the prediction, which is maximised.
 
   Returns:
-    An `Objective` with losses distortion_nats, smoothing_nats and confidence_nats [n].
+    An `Objective` with losses distortion_nats, smoothing_nats and confidence_nats [n], of which
+    targets have the first.
 
   Raises:
-    InputError: a hyperparameter outside its range, logits or labels that do not fit.
+    InputError: a hyperparameter outside its range, or not 0 for targets; predictions, labels or
+      targets that do not fit.
 
   Example:
     >>> from ibjax.objectives.supervised.cross_entropy import cross_entropy
@@ -42,10 +50,16 @@ def cross_entropy(label_smoothing: Scalar = 0.0, confidence_penalty: Scalar = 0.
   checks.at_least("confidence_penalty", confidence_penalty, 0.0)
 
   def init(key, spec):
-    return {}, {"label_probs": spec.label_probs}
+    for name, value in (("smoothing", label_smoothing), ("confidence", confidence_penalty)):
+      if checks.is_concrete(value) and value != 0:
+        refuse_targets("cross_entropy", f"has a {name} option that is for classes", spec)
+    return init_distortion(spec)
 
   def loss(params, state, outputs, batch, key, step):
-    distortion = cross_entropy_nats(outputs.prediction, batch["y"])
+    distortion = distortion_nats(params, outputs.prediction, batch["y"])
+    bound = information_bound(state, distortion)
+    if "label_probs" not in state:
+      return Terms(losses={"distortion_nats": Term(distortion)}, metrics=bound, state=state)
     log_probs = jax.nn.log_softmax(outputs.prediction.astype(jnp.float32))
     entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
     return Terms(
@@ -54,7 +68,7 @@ def cross_entropy(label_smoothing: Scalar = 0.0, confidence_penalty: Scalar = 0.
         "smoothing_nats": Term(-jnp.mean(log_probs, axis=-1), label_smoothing),
         "confidence_nats": Term(-entropy, confidence_penalty),
       },
-      metrics={"i_yz_lower_nats": label_information_bound(distortion, state["label_probs"])},
+      metrics=bound,
       state=state,
     )
 

@@ -15,7 +15,7 @@ from ibjax.core import checks, rng
 from ibjax.core.errors import InputError
 from ibjax.core.numerics import LOG_2PI, gaussian_kl, gaussian_log_prob
 from ibjax.core.types import Case, Code, Objective, Outputs, Scalar, Term, Terms
-from ibjax.objectives.distortion import cross_entropy_nats, label_information_bound
+from ibjax.objectives.distortion import cross_entropy_nats, information_bound, refuse_targets
 
 
 def ceb(beta: Scalar = 0.1, mean_scale: Scalar = 1.0) -> Objective:
@@ -40,8 +40,8 @@ def ceb(beta: Scalar = 0.1, mean_scale: Scalar = 1.0) -> Objective:
     [n], i_xz_given_y_upper_nats, i_xz_upper_nats and i_yz_lower_nats (averages, nats).
 
   Raises:
-    InputError: a negative hyperparameter, a code that is not Gaussian, logits or labels that
-      do not fit.
+    InputError: a negative hyperparameter, a code that is not Gaussian, real-valued targets in
+      place of labels, logits or labels that do not fit.
 
   Example:
     >>> from ibjax.objectives.variational.ceb import ceb
@@ -53,6 +53,7 @@ def ceb(beta: Scalar = 0.1, mean_scale: Scalar = 1.0) -> Objective:
   checks.at_least("mean_scale", mean_scale, 0.0)
 
   def init(key, spec):
+    refuse_targets("ceb", "learns one backward Gaussian per class", spec)
     size = (spec.label_probs.shape[0], spec.code_dim)
     mean = mean_scale * jax.random.normal(rng.stream(key, "backward"), size)
     return {"mean": mean, "log_scale": jnp.zeros(size)}, {"label_probs": spec.label_probs}
@@ -77,7 +78,7 @@ def ceb(beta: Scalar = 0.1, mean_scale: Scalar = 1.0) -> Objective:
         "rate_nats": rate,
         "i_xz_given_y_upper_nats": residual,
         "i_xz_upper_nats": rate,
-        "i_yz_lower_nats": label_information_bound(distortion, state["label_probs"]),
+        **information_bound(state, distortion),
       },
       state=state,
     )

@@ -12,25 +12,27 @@ import jax.numpy as jnp
 from ibjax.core import checks
 from ibjax.core.errors import InputError
 from ibjax.core.types import Case, Code, Objective, Outputs, Scalar, Term, Terms
-from ibjax.objectives.distortion import cross_entropy_nats, label_information_bound
+from ibjax.objectives.distortion import distortion_nats, information_bound, init_distortion
 
 
 def vib(beta: Scalar = 1e-3) -> Objective:
-  """Trades the label information of a stochastic code for the input information it pays.
+  """Trades the target information of a stochastic code for the input information it pays.
 
   Formula: min E[-log q(y|z)] + beta E[KL(p(z|x) || r(z))], an upper bound on
   -I(Y;Z) + beta I(X;Z) up to the constant H(Y). Both terms in nats, the KL summed over the
-  dimensions of the code; beta multiplies I(X;Z).
+  dimensions of the code; beta multiplies I(X;Z). q(y|z) is a softmax for labels, and a Gaussian
+  of learned covariance for real-valued targets.
 
   Args:
     beta: price of a nat of rate, >= 0; may be traced.
 
   Returns:
     An `Objective` with losses distortion_nats and rate_nats [n], and the bounds
-    I(X;Z) <= i_xz_upper_nats and I(Y;Z) >= i_yz_lower_nats (averages, nats).
+    I(X;Z) <= i_xz_upper_nats and I(Y;Z) >= i_yz_lower_nats (averages, nats); the latter needs
+    H(Y), which for targets only a synthetic task knows.
 
   Raises:
-    InputError: a negative beta, a code without a rate, logits or labels that do not fit.
+    InputError: a negative beta, a code without a rate, predictions or targets that do not fit.
 
   Example:
     >>> from ibjax.objectives.variational.vib import vib
@@ -41,7 +43,7 @@ def vib(beta: Scalar = 1e-3) -> Objective:
   checks.at_least("beta", beta, 0.0)
 
   def init(key, spec):
-    return {}, {"label_probs": spec.label_probs}
+    return init_distortion(spec)
 
   def loss(params, state, outputs, batch, key, step):
     rate = outputs.code.rate
@@ -50,14 +52,11 @@ def vib(beta: Scalar = 1e-3) -> Objective:
         "vib needs a bottleneck that pays a rate; this one has none. Use "
         "config.bottleneck.fn='ibjax.bottlenecks.gaussian:gaussian'."
       )
-    distortion = cross_entropy_nats(outputs.prediction, batch["y"])
+    distortion = distortion_nats(params, outputs.prediction, batch["y"])
     checks.shape("rate", rate, distortion.shape)
     return Terms(
       losses={"distortion_nats": Term(distortion), "rate_nats": Term(rate, beta)},
-      metrics={
-        "i_xz_upper_nats": rate,
-        "i_yz_lower_nats": label_information_bound(distortion, state["label_probs"]),
-      },
+      metrics={"i_xz_upper_nats": rate, **information_bound(state, distortion)},
       state=state,
     )
 
@@ -93,5 +92,20 @@ CASES = (
     inputs=_inputs,
     expected=dict(loss=math.log(4)),
     source="limit",
+  ),
+  Case(
+    name="a target one off in each of two dimensions, unit covariance",
+    hyper=dict(beta=0.1),
+    inputs=lambda: dict(
+      outputs=_inputs()["outputs"]._replace(prediction=jnp.zeros((1, 2))),
+      batch={"y": jnp.ones((1, 2))},
+      target_entropy_nats=3.0,
+    ),
+    expected=dict(
+      distortion_nats=1.0 + math.log(2 * math.pi),
+      i_yz_lower_nats=2.0 - math.log(2 * math.pi),
+      loss=1.3 + math.log(2 * math.pi),
+    ),
+    source="closed form: -log N(1; 0, 1) = (1 + log 2 pi) / 2 in each dimension",
   ),
 )
