@@ -69,6 +69,7 @@ def defaults() -> ml_collections.ConfigDict:
   c.eval.every = "1 epochs"
   c.eval.batch_size = 1000
   c.eval.samples = 12  # codes drawn per example; their probabilities are averaged
+  c.eval.fgsm = ()  # steps of the fast gradient sign attack at the end, for inputs in [0, 1]
 
   c.checkpoint = ml_collections.ConfigDict()
   c.checkpoint.every = "1 epochs"

@@ -25,6 +25,7 @@ from ibjax.core.types import (
 )
 from ibjax.data.feed import to_float
 from ibjax.evaluators.classification import classification, mean_log_probs
+from ibjax.evaluators.robustness import check_epsilons, fast_gradient_sign, fgsm_name
 from ibjax.programs import hyper as hyper_lib
 from ibjax.programs.frame import combine
 from ibjax.programs.update import init_state, make_step
@@ -88,6 +89,7 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
   """
   del mesh
   parts(config, spec, {})  # with Python numbers, so that ranges are checked before tracing
+  epsilons = check_epsilons(config["eval"].get("fgsm", ()), spec.x_dtype)
 
   def forward(params, states, x, key, hyper, *, train, samples):
     encoder, bottleneck, decoder, objective = parts(config, spec, hyper)
@@ -176,22 +178,44 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
   def predict(state: TrainState, batch: Batch, number: Array, hyper) -> dict[str, Array]:
     key = rng.stream(rng.root_key(hyper["seed"]), "eval", number)
     samples = config["eval"]["samples"]
-    _, outputs, _ = forward(
-      weights(state), state.states, batch["x"], key, hyper, train=False, samples=samples
-    )
-    logits = outputs.prediction.reshape(samples, -1, outputs.prediction.shape[-1])
-    log_probs = mean_log_probs(logits)
+
+    def score(x):
+      # The same key, so the same noise: the attack meets the codes it was made for.
+      _, outputs, _ = forward(
+        weights(state), state.states, x, key, hyper, train=False, samples=samples
+      )
+      logits = outputs.prediction.reshape(samples, -1, outputs.prediction.shape[-1])
+      return mean_log_probs(logits), outputs
+
+    log_probs, outputs = score(batch["x"])
     values = {
       "label": batch["y"],
       "prediction": jnp.argmax(log_probs, axis=-1).astype(jnp.int32),
       "confidence": jnp.exp(jnp.max(log_probs, axis=-1)),
+      "label_prob": jnp.exp(_at_label(log_probs, batch["y"])),
+      "collision_prob": jnp.sum(jnp.exp(2.0 * log_probs), axis=-1),
     }
+    low, high = config["data"]["value_range"]
+    for epsilon in epsilons:
+      attacked = fast_gradient_sign(
+        lambda x: -_at_label(score(x)[0], batch["y"]),
+        to_float(batch["x"], (low, high)),
+        epsilon * (high - low),
+        low,
+        high,
+      )
+      wrong = jnp.argmax(score(attacked)[0], axis=-1) != batch["y"]
+      values[f"{fgsm_name(epsilon)}_wrong"] = wrong
     n, code = batch["y"].shape[0], outputs.code
     if code.value.shape[-1] == 2:
       values["latent"] = code.aux.get("mean", code.value)[:n]
     return values
 
   return Program(init, make_step(loss, config, spec), evaluate, predict)
+
+
+def _at_label(log_probs: Array, labels: Array) -> Array:
+  return jnp.take_along_axis(log_probs, labels[:, None], axis=-1)[:, 0]
 
 
 def _mean(values: Array, mask: Array):

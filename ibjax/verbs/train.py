@@ -15,6 +15,7 @@ from absl import flags
 from ibjax.core import files
 from ibjax.core.config import config_hash, difference
 from ibjax.core.errors import ConfigError
+from ibjax.evaluators.summary import summarize
 from ibjax.report.page import write_page
 from ibjax.report.row import format_row
 from ibjax.report.runs import read_run
@@ -203,6 +204,7 @@ def finish(
   lines.close()
   files.write_npz(workdir / "predictions.npz", values)
   files.write_npz(workdir / "confusions.npz", confusions(setup, values))
+  lines.last.setdefault("test", {}).update(summarize(values))
   files.write_json(workdir / "result.json", result_row(setup, lines.last, timing))
   write_page(workdir)
   show(workdir, "")
