@@ -25,11 +25,15 @@ class Model(NamedTuple):
 
   Attributes:
     init: `init(key, x) -> (params, state)`; x [n, ...] gives the shapes.
-    apply: `apply(params, state, x, *, key, train) -> (out [n, d], state)`.
+    apply: `apply(params, state, x, *, key, train) -> (out [n, d], state)`. A model with a
+      distribution over its weights gives "kl_nats" in its state: a scalar in nats, KL(q(w) ||
+      p(w)) of the parameters it was called with.
+    random: True when `apply` draws weights at evaluation too, new ones for every row of x.
   """
 
   init: Callable[..., tuple[Tree, Tree]]
   apply: Callable[..., tuple[Array, Tree]]
+  random: bool = False
 
 
 class Code(NamedTuple):
@@ -70,10 +74,13 @@ class Outputs(NamedTuple):
   Attributes:
     code: the bottleneck's `Code`.
     prediction: [n, c] the decoder's output (logits for classification).
+    parameter_kl: scalar nats, KL from the posterior over all weights to their prior; None when
+      no model has a distribution over its weights.
   """
 
   code: Code
   prediction: Array
+  parameter_kl: Array | None = None
 
 
 class Term(NamedTuple):
@@ -112,10 +119,12 @@ class ObjectiveSpec(NamedTuple):
   Attributes:
     label_probs: [c] empirical label distribution of the training split.
     code_dim: width of the code.
+    n_train: number of examples in the training split.
   """
 
   label_probs: Array
   code_dim: int
+  n_train: int
 
 
 class Objective(NamedTuple):
@@ -202,6 +211,7 @@ class DataSpec(NamedTuple):
     label_probs: numpy [c], label distribution of the training split.
     steps_per_epoch: whole batches in the training split.
     total_steps: length of the run.
+    n_train: number of examples in the training split.
   """
 
   x_shape: tuple[int, ...]
@@ -210,3 +220,4 @@ class DataSpec(NamedTuple):
   label_probs: Any
   steps_per_epoch: int
   total_steps: int
+  n_train: int

@@ -104,14 +104,19 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
 
     if config["train"]["remat"]:
       encode, decode = jax.checkpoint(encode), jax.checkpoint(decode)
+    # All samples of all examples are one longer batch: [samples * n, ...], sample-major. They part
+    # as late as they can: before the encoder only if its weights are drawn anew for every row.
+    if encoder.random:
+      x = _tile(x, samples)
     features, states["encoder"] = encode(params["encoder"], states["encoder"], x)
-    # All samples of all examples are one longer batch: [samples * n, ...], sample-major.
-    features = jnp.tile(features, (samples, 1)) if samples > 1 else features
+    if not encoder.random:
+      features = _tile(features, samples)
     code, states["bottleneck"] = bottleneck.apply(
       params["bottleneck"], states["bottleneck"], features, key=key, train=train
     )
     prediction, states["decoder"] = decode(params["decoder"], states["decoder"], code.value)
-    return objective, Outputs(code, prediction.astype(jnp.float32)), states
+    kl = _parameter_kl(states)
+    return objective, Outputs(code, prediction.astype(jnp.float32), kl), states
 
   def run(params, states, batch: Batch, key, step, hyper, *, train, samples):
     objective, outputs, states = forward(
@@ -152,7 +157,8 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
     )
     start("decoder", decoder, code.value)
     label_probs = jnp.asarray(spec.label_probs, jnp.float32)
-    start("objective", objective, ObjectiveSpec(label_probs, code.value.shape[-1]))
+    about = ObjectiveSpec(label_probs, code.value.shape[-1], spec.n_train)
+    start("objective", objective, about)
     batch = {"x": x, "y": y, "mask": jnp.ones(x.shape[0], bool)}
     return init_state(params, states, loss, batch, config, spec, hyper)
 
@@ -212,6 +218,15 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
     return values
 
   return Program(init, make_step(loss, config, spec), evaluate, predict)
+
+
+def _tile(x: Array, samples: int) -> Array:
+  return jnp.tile(x, (samples, *[1] * (x.ndim - 1))) if samples > 1 else x
+
+
+def _parameter_kl(states: Mapping[str, Any]) -> Array | None:
+  found = [states[name]["kl_nats"] for name in ("encoder", "decoder") if "kl_nats" in states[name]]
+  return sum(found[1:], found[0]) if found else None
 
 
 def _at_label(log_probs: Array, labels: Array) -> Array:

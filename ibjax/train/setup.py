@@ -122,6 +122,7 @@ def build(
     total_steps=hyper_lib.steps(
       config["train"]["duration"], "config.train.duration", config, per_epoch
     ),
+    n_train=n,
   )
   for key in ("train.log_every", "eval.every", "checkpoint.every"):
     section, name = key.split(".")

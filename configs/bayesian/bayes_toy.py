@@ -1,0 +1,26 @@
+"""TODO"""
+
+from ibjax.core import config as base
+
+
+def get_config(argument: str = ""):
+  """Returns the recipe; `argument` is "", "full" (30,000 steps) or "smoke" (a second)."""
+  variant = base.choose_variant(argument)
+  c = base.few_examples(base.defaults())
+  weights = dict(fn="ibjax.models.bayes_mlp:bayes_mlp", prior_scale=1.0, init_scale=0.05)
+  c.encoder = dict(**weights, hidden=(50,), activate_out=True)
+  c.bottleneck = dict(fn="ibjax.bottlenecks.identity:identity", dim=50)
+  c.decoder = dict(**weights, hidden=())
+  c.objective = dict(fn="ibjax.objectives.bayesian.elbo:elbo", beta=1.0)
+  c.train.samples = 8
+  c.eval.samples = 32
+  if variant == "full":
+    c.train.duration = "30000 steps"
+    c.eval.every = "10000 steps"
+    c.checkpoint.every = "10000 steps"
+  if variant == "smoke":
+    c.train.duration = "100 steps"
+    c.train.steps_per_dispatch = 50
+    c.train.log_every = "50 steps"
+    c.eval.samples = min(c.eval.samples, 4)
+  return c
