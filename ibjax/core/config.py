@@ -124,10 +124,10 @@ def paper_schedule(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   return c
 
 
-def few_examples(c: ml_collections.ConfigDict, n: int = 100) -> ml_collections.ConfigDict:
+def few_examples(c: ml_collections.ConfigDict, n: int = 400) -> ml_collections.ConfigDict:
   """Sets a toy problem with few training examples, each step on all of them.
 
-  Adam with a cosine from 0.01 for 3,000 steps: long enough for maximum likelihood to overfit.
+  Adam with a cosine from 0.01 for 2,000 steps: long enough for maximum likelihood to overfit.
 
   Args:
     c: a config; changed in place.
@@ -140,12 +140,12 @@ def few_examples(c: ml_collections.ConfigDict, n: int = 100) -> ml_collections.C
   c.data.batch_size = n
   c.encoder.hidden = (50,)
   c.optimizer.learning_rate = 0.01
-  c.train.duration = "3000 steps"
+  c.train.duration = "2000 steps"
   c.train.steps_per_dispatch = 200
   c.train.log_every = "200 steps"
   c.eval.every = "1000 steps"
   c.eval.batch_size = 2000
-  c.checkpoint.every = "3000 steps"
+  c.checkpoint.every = "2000 steps"
   return c
 
 
