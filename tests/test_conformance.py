@@ -83,6 +83,7 @@ def test_objective_case(name, case):
     outputs.code.value.shape[-1],
     target_dim=y.shape[1] if y.ndim == 2 else 0,
     target_entropy_nats=given.get("target_entropy_nats"),
+    n_train=given.get("n_train", 1),
   )
   params, state = build(**case.hyper).init(jax.random.key(0), spec)
   params = given.get("params", params)
@@ -129,7 +130,8 @@ def example(n=6, c=3, d=4, dtype=jnp.float32):
   code = Code(mean, jnp.sum(mean**2, -1), None, aux)
   logits = jax.random.normal(k[1], (n, c)).astype(dtype)
   batch: Batch = {"y": jax.random.randint(k[2], (n,), 0, c), "mask": jnp.ones(n, bool)}
-  return Outputs(code, logits), batch, ObjectiveSpec(jnp.full(c, 1 / c), d)
+  outputs = Outputs(code, logits, parameter_kl=jnp.float32(20.0))
+  return outputs, batch, ObjectiveSpec(jnp.full(c, 1 / c), d, n_train=10)
 
 
 @pytest.mark.parametrize("name", methods("objectives"))
@@ -141,9 +143,8 @@ def test_objective_values_are_per_example_float32_with_finite_gradients(name, dt
 
   def loss(params, prediction, mean):
     code = outputs.code._replace(value=mean, aux={**outputs.code.aux, "mean": mean})
-    terms = objective.loss(
-      params, state, Outputs(code, prediction), batch, jax.random.key(1), jnp.int32(0)
-    )
+    given = outputs._replace(code=code, prediction=prediction)
+    terms = objective.loss(params, state, given, batch, jax.random.key(1), jnp.int32(0))
     for key, value in {**{k: t.value for k, t in terms.losses.items()}, **terms.metrics}.items():
       assert value.shape in ((), batch["y"].shape), key
       assert value.dtype == jnp.float32, key
@@ -244,7 +245,7 @@ def test_objective_is_finite_from_no_noise_to_all_noise(name, raw):
   def loss(raw, mean, params):
     features = jnp.concatenate([mean, jnp.full_like(mean, raw)], axis=-1)
     code, _ = channel.apply({}, {}, features, key=jax.random.key(1), train=True)
-    outputs = Outputs(code, code.value[:, :3])
+    outputs = Outputs(code, code.value[:, :3], parameter_kl=jnp.sum(jnp.square(mean)))
     terms = objective.loss(params, state, outputs, batch, jax.random.key(1), 0)
     assert all(v.shape in ((), (6,)) for v in terms.metrics.values())
     losses, metrics = combine(terms, batch["mask"])

@@ -109,7 +109,7 @@ def test_vib_of_a_linear_gaussian_encoder_is_its_analytic_loss(x64):
   code, _ = gaussian(dim=k).apply({}, {}, features, key=jax.random.key(0), train=True)
   logits = jnp.stack([jnp.zeros(n), code.value.astype(float) @ decoder + offset], axis=1)
   objective = vib(beta=0.1)
-  params, state = objective.init(None, ObjectiveSpec(jnp.array([0.0, 1.0]), k))
+  params, state = objective.init(None, ObjectiveSpec(jnp.array([0.0, 1.0]), k, n_train=1))
   batch = {"y": jnp.ones(n, int), "mask": jnp.ones(n, bool)}
   terms = objective.loss(params, state, Outputs(code, logits), batch, None, 0)
   for name, value in (("distortion_nats", exact.distortion), ("rate_nats", exact.rate)):

@@ -75,6 +75,7 @@ def defaults() -> ml_collections.ConfigDict:
   c.eval.every = "1 epochs"
   c.eval.batch_size = 1000
   c.eval.samples = 12  # codes drawn per example; their probabilities are averaged
+  c.eval.fgsm = ()  # steps of the fast gradient sign attack at the end, for inputs in [0, 1]
 
   c.checkpoint = ml_collections.ConfigDict()
   c.checkpoint.every = "1 epochs"
@@ -126,6 +127,31 @@ def paper_schedule(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   c.train.ema = 0.999
   c.eval.every = "5 epochs"
   c.checkpoint.every = "5 epochs"
+  return c
+
+
+def few_examples(c: ml_collections.ConfigDict, n: int = 400) -> ml_collections.ConfigDict:
+  """Sets a toy problem with few training examples, each step on all of them.
+
+  Adam with a cosine from 0.01 for 2,000 steps: long enough for maximum likelihood to overfit.
+
+  Args:
+    c: a config; changed in place.
+    n: training examples.
+
+  Returns:
+    The same config.
+  """
+  c.data.source = f"toy:moons:n={n},seed=0"
+  c.data.batch_size = n
+  c.encoder.hidden = (50,)
+  c.optimizer.learning_rate = 0.01
+  c.train.duration = "2000 steps"
+  c.train.steps_per_dispatch = 200
+  c.train.log_every = "200 steps"
+  c.eval.every = "1000 steps"
+  c.eval.batch_size = 2000
+  c.checkpoint.every = "2000 steps"
   return c
 
 

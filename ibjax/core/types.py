@@ -26,11 +26,15 @@ class Model(NamedTuple):
 
   Attributes:
     init: `init(key, x) -> (params, state)`; x [n, ...] gives the shapes.
-    apply: `apply(params, state, x, *, key, train) -> (out [n, d], state)`.
+    apply: `apply(params, state, x, *, key, train) -> (out [n, d], state)`. A model with a
+      distribution over its weights gives "kl_nats" in its state: a scalar in nats, KL(q(w) ||
+      p(w)) of the parameters it was called with.
+    random: True when `apply` draws weights at evaluation too, new ones for every row of x.
   """
 
   init: Callable[..., tuple[Tree, Tree]]
   apply: Callable[..., tuple[Array, Tree]]
+  random: bool = False
 
 
 class Code(NamedTuple):
@@ -72,10 +76,13 @@ class Outputs(NamedTuple):
     code: the bottleneck's `Code`.
     prediction: [n, c] the decoder's output: logits for labels, the centre of a density for
       targets.
+    parameter_kl: scalar nats, KL from the posterior over all weights to their prior; None when
+      no model has a distribution over its weights.
   """
 
   code: Code
   prediction: Array
+  parameter_kl: Array | None = None
 
 
 class Term(NamedTuple):
@@ -116,12 +123,14 @@ class ObjectiveSpec(NamedTuple):
     code_dim: width of the code.
     target_dim: t, width of the real-valued target; 0 for labels.
     target_entropy_nats: differential entropy H(Y) of the target where it is known, else None.
+    n_train: number of examples in the training split.
   """
 
   label_probs: Array
   code_dim: int
   target_dim: int = 0
   target_entropy_nats: float | None = None
+  n_train: int = 1
 
 
 class Objective(NamedTuple):
@@ -210,6 +219,7 @@ class DataSpec(NamedTuple):
     total_steps: length of the run.
     target_dim: t, width of the real-valued target; 0 for labels.
     target_entropy_nats: differential entropy H(Y) of the target where it is known, else None.
+    n_train: number of examples in the training split.
   """
 
   x_shape: tuple[int, ...]
@@ -220,3 +230,4 @@ class DataSpec(NamedTuple):
   total_steps: int
   target_dim: int = 0
   target_entropy_nats: float | None = None
+  n_train: int = 1

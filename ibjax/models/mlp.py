@@ -16,7 +16,7 @@ from ibjax.core.types import Case, Model, Scalar
 
 Array = jax.Array
 
-_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
   "relu": jax.nn.relu,
   "tanh": jnp.tanh,
   "elu": jax.nn.elu,
@@ -36,7 +36,7 @@ class _Mlp(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, key: Array | None) -> Array:
-    activate = _ACTIVATIONS[self.activation]
+    activate = ACTIVATIONS[self.activation]
     x = x.reshape(x.shape[0], -1).astype(self.dtype)
     widths = (*self.hidden, self.out)
     for index, width in enumerate(widths):
@@ -92,7 +92,7 @@ def mlp(
 
   Source: Alemi et al. 2017 (arXiv:1612.00410), section 4.1; layers by flax.linen.Dense.
   """
-  checks.one_of("activation", activation, tuple(_ACTIVATIONS))
+  checks.one_of("activation", activation, tuple(ACTIVATIONS))
   checks.one_of("dtype", dtype, ("float32", "bfloat16"))
   for width in (*hidden, out):
     checks.at_least("a layer's width", width, 1)

@@ -26,6 +26,7 @@ from ibjax.core.types import (
 from ibjax.data.feed import to_float
 from ibjax.evaluators.classification import classification, mean_log_probs
 from ibjax.evaluators.regression import regression
+from ibjax.evaluators.robustness import check_epsilons, fast_gradient_sign, fgsm_name
 from ibjax.programs import hyper as hyper_lib
 from ibjax.programs.beta import is_scheduled, scheduled_beta
 from ibjax.programs.frame import combine
@@ -100,8 +101,10 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
     config["bottleneck"].get("dim", 1),
     spec.target_dim,
     spec.target_entropy_nats,
+    spec.n_train,
   )
   jax.eval_shape(lambda: objective.init(rng.root_key(0), objective_spec))
+  epsilons = check_epsilons(config["eval"].get("fgsm", ()), spec.x_dtype)
 
   def forward(params, states, x, key, step, hyper, *, train, samples):
     encoder, bottleneck, decoder, objective = parts(config, spec, hyper, step)
@@ -116,14 +119,19 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
 
     if config["train"]["remat"]:
       encode, decode = jax.checkpoint(encode), jax.checkpoint(decode)
+    # All samples of all examples are one longer batch: [samples * n, ...], sample-major. They part
+    # as late as they can: before the encoder only if its weights are drawn anew for every row.
+    if encoder.random:
+      x = _tile(x, samples)
     features, states["encoder"] = encode(params["encoder"], states["encoder"], x)
-    # All samples of all examples are one longer batch: [samples * n, ...], sample-major.
-    features = jnp.tile(features, (samples, 1)) if samples > 1 else features
+    if not encoder.random:
+      features = _tile(features, samples)
     code, states["bottleneck"] = bottleneck.apply(
       params["bottleneck"], states["bottleneck"], features, key=key, train=train
     )
     prediction, states["decoder"] = decode(params["decoder"], states["decoder"], code.value)
-    return objective, Outputs(code, prediction.astype(jnp.float32)), states
+    kl = _parameter_kl(states)
+    return objective, Outputs(code, prediction.astype(jnp.float32), kl), states
 
   def run(params, states, batch: Batch, key, step, hyper, *, train, samples):
     objective, outputs, states = forward(
@@ -198,10 +206,15 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
   def predict(state: TrainState, batch: Batch, number: Array, hyper) -> dict[str, Array]:
     key = rng.stream(rng.root_key(hyper["seed"]), "eval", number)
     samples = config["eval"]["samples"]
-    _, outputs, _ = forward(
-      weights(state), state.states, batch["x"], key, state.step, hyper, train=False, samples=samples
-    )
-    logits = outputs.prediction.reshape(samples, -1, outputs.prediction.shape[-1])
+
+    def score(x):
+      # The same key, so the same noise: the attack meets the codes it was made for.
+      _, outputs, _ = forward(
+        weights(state), state.states, x, key, state.step, hyper, train=False, samples=samples
+      )
+      return outputs, outputs.prediction.reshape(samples, -1, outputs.prediction.shape[-1])
+
+    outputs, logits = score(batch["x"])
     if spec.target_dim:
       values = {"target": batch["y"], "prediction": jnp.mean(logits, axis=0)}
     else:
@@ -210,13 +223,39 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
         "label": batch["y"],
         "prediction": jnp.argmax(log_probs, axis=-1).astype(jnp.int32),
         "confidence": jnp.exp(jnp.max(log_probs, axis=-1)),
+        "label_prob": jnp.exp(_at_label(log_probs, batch["y"])),
+        "collision_prob": jnp.sum(jnp.exp(2.0 * log_probs), axis=-1),
       }
+    low, high = config["data"]["value_range"]
+    for epsilon in epsilons:
+      attacked = fast_gradient_sign(
+        lambda x: -_at_label(mean_log_probs(score(x)[1]), batch["y"]),
+        to_float(batch["x"], (low, high)),
+        epsilon * (high - low),
+        low,
+        high,
+      )
+      wrong = jnp.argmax(mean_log_probs(score(attacked)[1]), axis=-1) != batch["y"]
+      values[f"{fgsm_name(epsilon)}_wrong"] = wrong
     n, code = batch["y"].shape[0], outputs.code
     if code.value.shape[-1] == 2:
       values["latent"] = code.aux.get("mean", code.value)[:n]
     return values
 
   return Program(init, make_step(loss, config, spec), evaluate, predict)
+
+
+def _tile(x: Array, samples: int) -> Array:
+  return jnp.tile(x, (samples, *[1] * (x.ndim - 1))) if samples > 1 else x
+
+
+def _parameter_kl(states: Mapping[str, Any]) -> Array | None:
+  found = [states[name]["kl_nats"] for name in ("encoder", "decoder") if "kl_nats" in states[name]]
+  return sum(found[1:], found[0]) if found else None
+
+
+def _at_label(log_probs: Array, labels: Array) -> Array:
+  return jnp.take_along_axis(log_probs, labels[:, None], axis=-1)[:, 0]
 
 
 def _mean(values: Array, mask: Array):

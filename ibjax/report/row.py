@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -125,6 +126,18 @@ MEASURED: tuple[tuple[str, str, Callable[[float], str], str], ...] = (
     number,
     "Negative log-likelihood of the average prediction on the test split.",
   ),
+  (
+    "ECE %",
+    "test/ece_frac",
+    percent,
+    "Expected calibration error: the mean distance between confidence and accuracy, in 15 bins.",
+  ),
+  (
+    "Brier",
+    "test/brier",
+    number,
+    "Mean squared distance between predicted probabilities and label, from 0 to 2.",
+  ),
   ("steps", "step", lambda value: f"{value:.0f}", "Training steps taken."),
   ("time s", "train_s", lambda value: f"{value:.1f}", "Wall-clock time of training."),
 )
@@ -176,7 +189,18 @@ def row_cells(run: Run) -> list[Cell]:
     Cell("beta", _short(values.get("beta", beta)), "Weight of the rate in the objective."),
     Cell("seed", _short(seed), "Seed of every random choice."),
   ]
-  for header, key, write, meaning in MEASURED:
+  attacks = [
+    (
+      f"FGSM {name[1]} err %",
+      name[0],
+      percent,
+      f"Test examples classified wrongly after one signed gradient step of {name[1]} of the range "
+      "of a pixel.",
+    )
+    for key in values
+    if (name := re.fullmatch(r"test/fgsm_(.+)_err_frac", key))
+  ]
+  for header, key, write, meaning in (*MEASURED[:-2], *attacks, *MEASURED[-2:]):
     if is_number(values.get(key)):
       cells.append(Cell(header, write(float(values[key])), meaning))
   return [cell for cell in cells if cell.text]

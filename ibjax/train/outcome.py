@@ -11,6 +11,7 @@ import numpy as np
 from ibjax.core import files
 from ibjax.core.config import config_hash, difference
 from ibjax.core.errors import ConfigError
+from ibjax.evaluators.summary import summarize
 from ibjax.train.setup import Setup
 
 
@@ -88,6 +89,7 @@ def write_results(
   files.write_npz(workdir / "predictions.npz", values)
   if "label" in values:
     files.write_npz(workdir / "confusions.npz", confusions(setup, values))
+  last = {**last, "test": {**last.get("test", {}), **summarize(values)}}
   files.write_json(workdir / "result.json", result_row(setup, config, last, extra))
 
 

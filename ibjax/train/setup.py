@@ -259,6 +259,7 @@ def _spec(
     ),
     target_dim=source.target_dim,
     target_entropy_nats=source.target_entropy_nats,
+    n_train=n,
   )
   for key in ("train.log_every", "eval.every", "checkpoint.every"):
     section, name = key.split(".")

@@ -1,0 +1,87 @@
+"""Small problems with few training examples: toy:moons:n=100,seed=0,noise=0.2,flip=0.1."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ibjax.core.errors import ConfigError, unknown
+from ibjax.data import fingerprint
+from ibjax.data.source import Source, from_arrays
+
+# Problem -> what an argument may set, with its default. Integers stay integers.
+DEFAULTS: dict[str, dict[str, float]] = {
+  "moons": dict(n=100, seed=0, noise=0.2, flip=0.1, n_test=4_000),
+}
+
+
+def load(argument: str, data_dir: pathlib.Path) -> Source:
+  """Draws a toy problem; the seed is part of the name, so that several draws can be compared.
+
+  "moons" is two interleaved half circles of radius 1, centred at (0, 0) and (1, 1/2), with
+  Gaussian noise of standard deviation `noise` on both coordinates, and labels that are swapped
+  with probability `flip` (in both splits: no prediction has a test NLL below the entropy of a
+  coin of that bias). The test split is the same for all seeds and all n.
+
+  Args:
+    argument: "PROBLEM" or "PROBLEM:key=value,...": "moons" with n training examples, seed, noise,
+      flip, and n_test test examples.
+    data_dir: not used; nothing has to be prepared.
+
+  Returns:
+    A `Source` with float32 inputs [n, 2] and two classes.
+
+  Raises:
+    ConfigError: an unknown problem or key, or a value out of range.
+  """
+  del data_dir
+  problem, _, text = argument.partition(":")
+  if problem not in DEFAULTS:
+    hint = "Write e.g. toy:moons:n=100,seed=0."
+    raise ConfigError(unknown("toy problem", problem, DEFAULTS, hint))
+  values = _parse(problem, text)
+  splits = {
+    # Streams of their own, so that a training seed never draws the test split.
+    "train": _DRAW[problem](np.random.default_rng([int(values["seed"]), 0]), values["n"], values),
+    "test": _DRAW[problem](np.random.default_rng([0, 1]), values["n_test"], values),
+  }
+  name = f"toy:{argument}"
+  return from_arrays(name, splits, fingerprint=fingerprint.of_arrays(splits), num_classes=2)
+
+
+def _moons(rng: np.random.Generator, n: float, values: Mapping[str, float]):
+  n = int(n)
+  # As many of each class as can be: only the swaps make the labels random.
+  y = rng.permutation(np.arange(n) % 2)
+  angle = rng.uniform(0.0, np.pi, n)
+  sign = 1 - 2 * y  # the second half circle is the first, turned by 180 degrees and moved
+  x = np.stack([y + sign * np.cos(angle), 0.5 * y + sign * np.sin(angle)], axis=-1)
+  x = x + values["noise"] * rng.normal(size=x.shape)
+  swapped = rng.uniform(size=n) < values["flip"]
+  return x.astype(np.float32), np.where(swapped, 1 - y, y).astype(np.int32)
+
+
+_DRAW: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {"moons": _moons}
+
+
+def _parse(problem: str, text: str) -> dict[str, float]:
+  values = dict(DEFAULTS[problem])
+  for item in text.split(",") if text else []:
+    key, _, value = item.partition("=")
+    if key not in values:
+      raise ConfigError(unknown(f"key of toy:{problem}", key, values, "Write key=value."))
+    kind = type(values[key])
+    try:
+      values[key] = kind(value)
+    except ValueError:
+      wanted = "a whole number" if kind is int else "a number"
+      raise ConfigError(f"toy:{problem}: {key}={value!r} is not {wanted}.") from None
+  lowest = dict(n=2, n_test=2, seed=0, noise=0.0, flip=0.0)
+  highest = dict(flip=0.5)
+  for key, number in values.items():
+    if not lowest[key] <= number <= highest.get(key, np.inf) or not np.isfinite(number):
+      limit = f"in [{lowest[key]}, {highest[key]}]" if key in highest else f">= {lowest[key]}"
+      raise ConfigError(f"toy:{problem}: {key}={number:g} must be finite and {limit}.")
+  return values

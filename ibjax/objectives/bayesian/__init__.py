@@ -1,0 +1,1 @@
+"""Objectives that pay for what the parameters learn of the training set."""
