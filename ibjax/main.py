@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from ibjax.core.errors import IbjaxError, unknown
 
-# Verb -> what it does. Each is a module of ibjax.verbs with a function `run(argv) -> exit code`,
-# imported only when asked for.
+# Verb -> what it does: a module of ibjax.verbs with `run(argv) -> exit code`, imported on demand.
 VERBS = {
   "train": "train a config, or continue it: --config=FILE.py --workdir=FOLDER",
   "eval": "evaluate a checkpoint of a run: --workdir=FOLDER",
+  "table": "a paper's table, running what is missing: experiments/PAPER",
   "list": "list methods, configs and data sources",
   "data": "list, prepare and describe data sets",
 }

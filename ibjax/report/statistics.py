@@ -26,6 +26,7 @@ class Interval:
     high: upper end, or NaN.
     sd: standard deviation with n - 1; NaN below two values.
     n: number of values.
+    kind: how it was made, a key of `KINDS`.
   """
 
   mean: float
@@ -33,6 +34,7 @@ class Interval:
   high: float
   sd: float
   n: int
+  kind: str = "t"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +81,9 @@ def interval(values: Sequence[float], kind: str = "t") -> Interval:
   x = np.asarray(values, np.float64)
   mean = float(x.mean()) if len(x) else math.nan
   if len(x) < 2:
-    return Interval(mean, math.nan, math.nan, math.nan, len(x))
+    return Interval(mean, math.nan, math.nan, math.nan, len(x), kind)
   low, high = t_interval(x) if kind == "t" else bootstrap_interval(x)
-  return Interval(mean, low, high, float(x.std(ddof=1)), len(x))
+  return Interval(mean, low, high, float(x.std(ddof=1)), len(x), kind)
 
 
 def t_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
