@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import pathlib
 import re
@@ -78,6 +79,7 @@ def modules(config: Mapping[str, Any], root: pathlib.Path) -> list[str]:
   return sorted(found)
 
 
+@functools.lru_cache(maxsize=512)
 def normalised(source: str) -> str:
   """Writes Python source as its syntax alone, the same on every version of Python.
 

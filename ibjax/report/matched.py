@@ -46,7 +46,8 @@ def at_rate(curve: Rows, *, at: float, key: str, rate: str = RATE) -> dict[int, 
   for seed, points in _by_seed(curve, key, rate).items():
     rates, values = points
     if rates[0] <= at <= rates[-1]:
-      found[seed] = float(np.interp(math.log(at), np.log(rates), values))
+      # The rate itself is known there; on a line in its logarithm it would not be.
+      found[seed] = at if key == rate else float(np.interp(math.log(at), np.log(rates), values))
   return found
 
 

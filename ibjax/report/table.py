@@ -63,7 +63,8 @@ class Entry:
     counts = (("missing", self.missing), ("stale", self.stale), ("diverged", self.diverged))
     parts = [f"{count} of {self.asked} {word}" for word, count in counts if count]
     if self.left_out:
-      parts.append(f"{self.left_out} seeds do not reach the rate")
+      seeds = "1 seed does" if self.left_out == 1 else f"{self.left_out} seeds do"
+      parts.append(f"{seeds} not reach the rate")
     return ", ".join(parts)
 
   @property
@@ -252,7 +253,7 @@ def _entry(
     pairs = matched(curve, other, at=row.at, key=column.key, rate=row.rate)
     values = [scale(a) - scale(b) for a, b in pairs.values()]
     left_out = len({one["seed"] for one in (*curve, *other)}) - len(pairs)
-    if pairs:
+    if pairs and column.key != row.rate:  # there they are equal by construction
       ours, theirs = zip(*pairs.values())
       comparison = paired([scale(value) for value in ours], [scale(value) for value in theirs])
   if published is not None and values:

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis as PlotAxis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from ibjax.core.config import flatten
 from ibjax.core.errors import ConfigError
@@ -127,6 +127,8 @@ def draw(
     _axis(ax, ax.xaxis, asked.x)
     _axis(ax, ax.yaxis, y)
   handles, labels = axes[0].get_legend_handles_labels()
+  if asked.exact is not None and len(handles) > len(asked.series):
+    handles, labels = handles[1:] + handles[:1], labels[1:] + labels[:1]  # lines precede bars
   if len(handles) > 1:
     figure.legend(
       handles,
@@ -278,7 +280,7 @@ def _axis(ax: Axes, side: PlotAxis, axis: Axis) -> None:
   subs = (1.0,) if high / max(low, 1e-300) > 1e2 else (1.0, 2.0, 5.0)
   side.set_major_locator(LogLocator(subs=subs, numticks=9))
   side.set_major_formatter(FuncFormatter(_tick))
-  side.set_minor_formatter(NullFormatter())
+  side.set_minor_locator(NullLocator())
 
 
 def _tick(value: float, _: Any) -> str:

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ibjax.core.errors import WorkdirError
 from ibjax.core.files import write_text
 from ibjax.report import table_figures
 from ibjax.report.experiment import Experiment
@@ -21,10 +22,13 @@ from ibjax.report.table import Assembled, Line, assemble, best, run_rows
 from ibjax.report.table_page_style import SCRIPT, TABLE_STYLE
 from ibjax.report.table_write import caption, notes_text, p_text, seeds_text, write_tables
 
+# (cell, seed) -> the run's row with what is derived from it.
+Rows = Mapping[tuple[str, int], Mapping[str, Any]]
+
 MARKS = {"differs": "≠", "agrees": "≈", "n/a": "n/a"}
 MEANING = {
-  "differs": "differs from the paper's number (p < 0.05)",
-  "agrees": "no significant difference to the paper's number",
+  "differs": "differs from what it is compared with (p < 0.05)",
+  "agrees": "no significant difference to what it is compared with",
   "n/a": "fewer than two seeds: nothing can be said",
 }
 
@@ -42,9 +46,15 @@ def write_outputs(
 
   Returns:
     The files written.
+
+  Raises:
+    WorkdirError: the folder cannot be made.
   """
   folder = experiment.folder / budget
-  folder.mkdir(exist_ok=True)
+  try:
+    folder.mkdir(exist_ok=True)
+  except OSError as error:
+    raise WorkdirError(f"cannot make {folder}: {error.strerror or error}.") from error
   assembled = assemble(experiment, statuses, kind)
   rows = run_rows(experiment, statuses)
   written = write_tables(folder, assembled, experiment.paper)
@@ -77,7 +87,12 @@ def render(
     The HTML, with everything from files escaped.
   """
   sections = [_header(experiment, budget, statuses)]
-  sections += [_table(k, one, experiment) for k, one in enumerate(assembled)]
+  rows = {
+    (cell, row["seed"]): row
+    for cell, some in run_rows(experiment, statuses).items()
+    for row in some
+  }
+  sections += [_table(k, one, experiment, rows) for k, one in enumerate(assembled)]
   sections.append(_figures(experiment, statuses, figures, kind))
   sections.append(_command(experiment, budget))
   body = "\n".join(section for section in sections if section)
@@ -114,7 +129,7 @@ def _header(experiment: Experiment, budget: str, statuses: Sequence[Status]) -> 
   )
 
 
-def _table(index: int, assembled: Assembled, experiment: Experiment) -> str:
+def _table(index: int, assembled: Assembled, experiment: Experiment, rows: Rows) -> str:
   columns = assembled.table.columns
   entries = [[line.entries[k] for line in assembled.lines] for k in range(len(columns))]
   published = [any(entry.published for entry in some) for some in entries]
@@ -160,14 +175,12 @@ def _table(index: int, assembled: Assembled, experiment: Experiment) -> str:
   )
   told = f"<p class='small'>Paper's numbers: {_e(sources)}.</p>" if sources else ""
   signs = (
-    '<p class="small legend"><span class="mark differs">≠</span> differs from the paper '
+    '<p class="small legend"><span class="mark differs">≠</span> differs '
     '(p &lt; 0.05) <span class="mark agrees">≈</span> no significant difference</p>'
     if any(tested)
     else ""
   )
-  runs = "".join(
-    _runs(f"runs-{index}-{k}", line, experiment) for k, line in enumerate(assembled.lines)
-  )
+  runs = "".join(_runs(f"runs-{index}-{k}", line, rows) for k, line in enumerate(assembled.lines))
   return (
     f'<section class="result"><h2>Table {index + 1}. {_e(assembled.table.title)}</h2>\n'
     f'<div class="wide"><table class="paper"><thead><tr>{top}</tr><tr>{under}</tr></thead>'
@@ -177,10 +190,15 @@ def _table(index: int, assembled: Assembled, experiment: Experiment) -> str:
   )
 
 
-def _runs(name: str, line: Line, experiment: Experiment) -> str:
+def _runs(name: str, line: Line, rows: Rows) -> str:
   """The runs behind a row: state, values, hashes, versions and the command of each."""
-  keys = [(entry.column.key, entry.column) for entry in line.entries]
-  metrics = [(key, column) for key, column in keys if _written(line.runs, key)]
+  there = [_row(status, rows) for status in line.runs]
+  columns = {entry.column.key: entry.column for entry in line.entries}
+  metrics = [
+    (key, column)
+    for key, column in columns.items()
+    if any(is_number(row.get(key)) for row in there)
+  ]
   head = '<th class="word">cell</th><th class="num">seed</th><th class="word">state</th>'
   head += "".join(
     f'<th class="num" title="{_e(column.header)}">{_e(key)}</th>' for key, column in metrics
@@ -189,9 +207,8 @@ def _runs(name: str, line: Line, experiment: Experiment) -> str:
     f'<th class="word">{word}</th>' for word in ("config", "code", "commit", "finished")
   )
   body, commands = "", []
-  for status in line.runs:
+  for status, row in zip(line.runs, there):
     one = status.line
-    row: Mapping[str, Any] = one["result"] if one else {}
     state = status.state + (f": another {' and '.join(status.stale)}" if status.stale else "")
     if DIVERGED in row:
       state = f"diverged at step {row[DIVERGED]}"
@@ -233,8 +250,9 @@ def _runs(name: str, line: Line, experiment: Experiment) -> str:
   )
 
 
-def _written(runs: Sequence[Status], key: str) -> bool:
-  return any(status.line and is_number(status.line["result"].get(key)) for status in runs)
+def _row(status: Status, rows: Rows) -> Mapping[str, Any]:
+  own = status.line["result"] if status.line else {}
+  return rows.get((status.run.cell, status.run.seed), own)
 
 
 def _figures(
@@ -251,7 +269,7 @@ def _figures(
     shown += (
       f'<figure class="chart{wide}"><img alt="{_e(asked.title)}" '
       f'src="data:image/svg+xml;base64,{content}">'
-      f"<figcaption><b>Figure {count}.</b> {_e(asked.title)}. {_e(text)}</figcaption></figure>"
+      f"<figcaption><b>Figure {count}.</b> {_e(text)}</figcaption></figure>"
     )
   return f'<div class="figures">\n{shown}\n</div>' if shown else ""
 

@@ -49,7 +49,7 @@ table.paper .ours { padding-left: 26px; }
 .runs table { font-size: 12.5px; }
 .runs th, .runs td { padding: 6px 10px; }
 .runs td { border-top: 1px solid var(--line); }
-.runs pre { font-size: 12px; }
+.runs pre { font-size: 12px; white-space: pre; overflow-x: auto; }
 .mono { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: 12px; }
 td.stale, td.missing, td.diverged { color: var(--open); font-weight: 600; }
 figure.chart { flex: 1 1 460px; max-width: 560px; }

@@ -53,7 +53,8 @@ def caption(assembled: Assembled) -> str:
     parts.append("Differences of methods: paired t test over seeds against zero.")
   diverged = {s.run.name for line in assembled.lines for s in line.runs if s.state == "diverged"}
   if diverged:
-    parts.append(f"{len(diverged)} diverged runs are not in the means.")
+    runs = "1 diverged run is" if len(diverged) == 1 else f"{len(diverged)} diverged runs are"
+    parts.append(f"{runs} not in the means.")
   if any(line.row.at is not None for line in assembled.lines):
     parts.append(
       "At an equal rate: interpolated per seed, linear in log(rate), never extrapolated."

@@ -81,6 +81,8 @@ def plan(
       argv = [*base, f"--config.seed={seed}"]
       own = {**config, "seed": seed}
       folder = home / cell / f"seed={seed}"
+      # Committed with the results, so it names no folder of this machine.
+      usual = pathlib.Path("runs") / experiment.name / budget / cell / f"seed={seed}"
       runs.append(
         Planned(
           cell=cell,
@@ -90,7 +92,7 @@ def plan(
           config_hash=config_hash(own),
           config_file=file,
           overrides=tuple(overrides(argv)),
-          command=shlex.join(["ibjax", "train", *argv, f"--workdir={folder}"]),
+          command=shlex.join(["ibjax", "train", *argv, f"--workdir={usual}"]),
           code=code(named),
           fingerprint=fingerprints[spec],
           folder=folder,
