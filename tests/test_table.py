@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import csv
 import json
 import math
@@ -130,13 +131,16 @@ class Fake:
   """Trains nothing: writes what a run would, from its config; says what it was asked."""
 
   def __init__(self):
-    self.groups, self.stop_after, self.diverged = [], None, set()
+    self.groups, self.diverged = [], set()
+    self.stop_after = self.stop_inside = None  # groups, runs of a group
 
   def __call__(self, group, data_dir):
     if self.stop_after is not None and len(self.groups) >= self.stop_after:
       raise loop.Stopped()
     self.groups.append(group)
-    for run in group.runs:
+    for number, run in enumerate(group.runs):
+      if number == self.stop_inside:
+        raise loop.Stopped()
       if (run.folder / "result.json").exists():
         continue
       run.folder.mkdir(parents=True, exist_ok=True)
@@ -344,17 +348,15 @@ def test_finished_runs_that_are_not_recorded_are_just_recorded(folder, fake):
 
 
 def test_a_group_that_continues_has_the_members_it_had(folder, fake):
-  """What is recorded of a group while others of it run leaves its common folder the same."""
-  fake.stop_after = 0
-  verb(folder)
-  home = folder.parent.parent / "runs" / "quick"
-  plan = table.plan(experiment_lib.load(folder), "quick", home, None, need_data=True)
-  group = table.groups(plan.runs, home)[0]
-  fake.stop_after = None
-  fake(table.Group(group.key, group.runs[:2], group.home), None)  # two of nine finished
-  fake.groups.clear()
-  verb(folder, "--only=vib/*")
-  assert fake.groups[0].home == group.home and len(fake.groups[0].runs) == 9
+  """What is finished of a group is recorded at a stop, and stays a member when it continues."""
+  fake.stop_inside = 2
+  assert verb(folder) == loop.EXIT_STOPPED
+  assert len(lines(folder)) == 2
+  fake.stop_inside = None
+  assert verb(folder) == 0
+  first, again = fake.groups[:2]
+  assert again.home == first.home and again.runs == first.runs and len(again.runs) == 9
+  assert len(lines(folder)) == 18
 
 
 def stale(folder, capsys):
@@ -681,3 +683,13 @@ def test_the_real_population_makes_a_table(tmp_path):
     run = tmp_path / "runs" / "quick" / line["cell"] / f"seed={line['seed']}"
     assert json.loads((run / "result.json").read_text()) == line["result"]
   assert verb(folder, "--check") == 0
+
+
+def test_lines_added_at_the_same_time_are_all_kept(folder, fake):
+  fake.stop_after = 1
+  verb(folder)
+  path = folder / "results.jsonl"
+  some = lines(folder)
+  with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    list(pool.map(lambda seed: results_lib.append(path, [{**some[0], "seed": seed}]), range(40)))
+  assert sorted(line["seed"] for line in lines(folder)[len(some) :]) == list(range(40))
