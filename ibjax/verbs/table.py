@@ -182,7 +182,8 @@ def groups(runs: Sequence[Planned], home: pathlib.Path) -> list[Group]:
     by_key.setdefault(group_key(one.config), []).append(one)
   found = []
   for key, some in by_key.items():
-    members = hashlib.sha256("\n".join(one.name for one in some).encode()).hexdigest()[:8]
+    names = "\n".join(f"{one.name} {one.config_hash} {one.code}" for one in some)
+    members = hashlib.sha256(names.encode()).hexdigest()[:8]
     found.append(Group(key, tuple(some), home / ".populations" / f"{key[:12]}-{members}"))
   return found
 
