@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 from ibjax.core.errors import IbjaxError, unknown
 
-# Verb -> what it does: a module of ibjax.verbs with `run(argv) -> exit code`, imported on demand.
+# Verb -> what it does; `run(argv) -> exit code` in ibjax.verbs, imported only when asked for.
 VERBS = {
   "train": "train a config, or continue it: --config=FILE.py --workdir=FOLDER",
   "eval": "evaluate a checkpoint of a run: --workdir=FOLDER",
-  "table": "a paper's table, running what is missing: experiments/PAPER",
   "list": "list methods, configs and data sources",
   "data": "list, prepare and describe data sets",
+  "table": "a paper's tables, running what is missing: experiments/PAPER",
 }
 
 EXIT_ERROR = 2
