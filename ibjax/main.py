@@ -17,7 +17,6 @@ VERBS = {
   "data": "list, prepare and describe data sets",
   "table": "a paper's tables, running what is missing: experiments/PAPER",
 }
-
 EXIT_ERROR = 2
 
 
@@ -41,8 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   if not arguments or arguments[0] in ("-h", "--help", "help"):
     print(usage())
     return 0 if arguments else EXIT_ERROR
-  # Orbax logs the tracebacks of its threads before the same error reaches us, in our words.
-  logging.getLogger("absl").setLevel(logging.CRITICAL)
+  logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's errors reach us too: told once
   try:
     if arguments[0] not in VERBS:
       raise IbjaxError(unknown("verb", arguments[0], VERBS))
