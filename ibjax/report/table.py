@@ -46,10 +46,11 @@ class Entry:
 
   @property
   def text(self) -> str:
-    """The mean and its interval, as "m ± h" or "m [low, high]"; or why there is none."""
+    """The mean and its interval, "m ± h" or "m [low, high]"; a word where there is none."""
     digits, found = self.column.digits, self.interval
     if not found.n:
-      return self.note or "–"
+      counts = {"missing": self.missing, "stale": self.stale, "diverged": self.diverged}
+      return next((word for word, count in counts.items() if count == self.asked), "–")
     mean = _signed_zero(f"{found.mean:.{digits}f}")
     if found.n < 2:
       return mean
