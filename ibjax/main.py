@@ -17,8 +17,8 @@ VERBS = {
   "report": "one page over any set of runs: FOLDERS...",
   "list": "list methods, configs and data sources",
   "data": "list, prepare and describe data sets",
+  "table": "a paper's tables, running what is missing: experiments/PAPER",
 }
-
 EXIT_ERROR = 2
 
 
@@ -42,8 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   if not arguments or arguments[0] in ("-h", "--help", "help"):
     print(usage())
     return 0 if arguments else EXIT_ERROR
-  # Orbax logs the tracebacks of its threads before the same error reaches us, in our words.
-  logging.getLogger("absl").setLevel(logging.CRITICAL)
+  logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's errors reach us too: told once
   try:
     if arguments[0] not in VERBS:
       raise IbjaxError(unknown("verb", arguments[0], VERBS))

@@ -68,12 +68,6 @@ def render(run: Run, pictures: Mapping[str, pathlib.Path]) -> str:
   """
   data = data_name(run)
   title = method_name(run) + (f" on {data}" if data else "")
-  script_hash = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-  # The policy makes the promise binding: nothing is fetched, and no script runs but ours.
-  policy = (
-    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-    f"script-src 'sha256-{script_hash}'"
-  )
   sections = (
     _header(run, title),
     _cards(run),
@@ -84,14 +78,35 @@ def render(run: Run, pictures: Mapping[str, pathlib.Path]) -> str:
     _config(run),
     _provenance(run),
   )
+  return document(title, "\n".join(section for section in sections if section))
+
+
+def document(title: str, body: str, style: str = STYLE, script: str = SCRIPT) -> str:
+  """Builds a page of its own from what stands on it.
+
+  Args:
+    title: the page's title, as text.
+    body: the HTML of its main part, everything in it escaped.
+    style: its style sheet.
+    script: its one script.
+
+  Returns:
+    The HTML.
+  """
+  script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+  # The policy makes the promise binding: nothing is fetched, and no script runs but ours.
+  policy = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    f"script-src 'sha256-{script_hash}'"
+  )
   return (
     '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
     '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     '<meta name="color-scheme" content="light dark">\n'
-    f"<title>{_e(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-    + "\n".join(section for section in sections if section)
-    + f"\n</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
+    f"<title>{_e(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n"
+    + body
+    + f"\n</main>\n<script>{script}</script>\n</body>\n</html>\n"
   )
 
 
