@@ -93,7 +93,7 @@ def gaussian(
       mean, raw = jnp.split(features, 2, axis=-1)
     raw = raw + scale_shift
     log_scale = log_softplus(raw)
-    noise = jax.random.normal(rng.stream(key, "bottleneck"), mean.shape)
+    noise = rng.normal(rng.stream(key, "bottleneck"), mean.shape)
     value = mean + jax.nn.softplus(raw) * noise
     # From the noise itself: (value - mean) / scale loses it when the scale goes to 0.
     log_prob = -0.5 * jnp.sum(jnp.square(noise) + 2.0 * log_scale + LOG_2PI, axis=-1)

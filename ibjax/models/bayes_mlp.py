@@ -109,7 +109,7 @@ def _dense(layer, h: Array, key: Array | None) -> Array:
   variances = jax.tree.map(lambda s: jnp.exp(2.0 * s), log_scale)
   variance = jnp.square(h.astype(jnp.float32)) @ variances["kernel"] + variances["bias"]
   # The root has an infinite slope at 0, where a posterior without spread ends.
-  noise = jnp.sqrt(jnp.maximum(variance, 1e-30)) * jax.random.normal(key, variance.shape)
+  noise = jnp.sqrt(jnp.maximum(variance, 1e-30)) * rng.normal(key, variance.shape)
   return out + noise.astype(h.dtype)
 
 

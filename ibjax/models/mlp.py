@@ -51,7 +51,7 @@ class _Mlp(nn.Module):
 def _dropout(key: Array, x: Array, rate: Scalar) -> Array:
   # flax's own layer branches on the rate in Python, so it cannot be traced.
   keep = 1.0 - jnp.asarray(rate, jnp.float32)
-  kept = jax.random.bernoulli(key, keep, x.shape)
+  kept = rng.uniform(key, x.shape) < keep
   return jnp.where(kept, x / jnp.maximum(keep, 1e-6).astype(x.dtype), 0.0).astype(x.dtype)
 
 
