@@ -12,9 +12,7 @@ PLAIN = "configs/supervised/deterministic_mnist.py"
 def lasting(quick, full):
   """Durations of each budget, evaluated once, at the end."""
   epochs = {"quick": f"{quick} epochs", "full": f"{full} epochs", "paper": "200 epochs"}
-  return {
-    budget: {"train.duration": text, "eval.every": text} for budget, text in epochs.items()
-  }
+  return {budget: {"train.duration": text, "eval.every": text} for budget, text in epochs.items()}
 
 
 # Alemi et al.'s demonstration: batch 100, Adam 1e-4 with b1 = 0.5, 0.97 every 2 epochs.

@@ -15,9 +15,7 @@ ONE = dict(
 )
 RATE = dict(key="test/rate_nats", header="I(Z;X) at most", unit="nats", digits=2)
 LABEL = dict(key="test/i_yz_lower_nats", header="I(Z;Y) at least", unit="nats", digits=3)
-ECE = dict(
-  key="test/ece_frac", header="ECE", unit="%", scale=100, digits=2, lower_is_better=True
-)
+ECE = dict(key="test/ece_frac", header="ECE", unit="%", scale=100, digits=2, lower_is_better=True)
 
 
 def attacked(epsilon):

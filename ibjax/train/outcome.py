@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ibjax.core import files
+from ibjax.core.code import code_version
 from ibjax.core.config import config_hash, difference
 from ibjax.core.errors import ConfigError
 from ibjax.evaluators.summary import summarize
@@ -41,6 +42,7 @@ def make_manifest(
   manifest: dict[str, Any] = {
     "config": config,
     "config_hash": config_hash(config),
+    "code": code_version(config),
     **about,
     **session,
     "data": {

@@ -147,9 +147,14 @@ def build_population(
   for config in configs[1:]:
     check_one_program(first, config)
     _check_values(config)
-  devices = jax.devices() if devices is None else devices
   laid = dict(first["mesh"])
-  if laid["population"] == 1 and laid["data"] == -1 and laid["model"] > 0:
+  free = laid["population"] == 1 and laid["data"] == -1 and laid["model"] > 0
+  if devices is None:
+    devices = jax.devices()
+    if free and devices[0].platform == "cpu" and jax.process_count() == 1:
+      # Cores that would split a batch between them do better as threads of one device.
+      devices = devices[: laid["model"] * len(configs)]
+  if free:
     left = len(devices) // laid["model"]
     laid["population"] = max(d for d in range(1, left + 1) if left % d == 0 and d <= len(configs))
   run = build({**first, "mesh": laid}, data_dir, devices)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
-import importlib
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from absl import flags
 
 from ibjax.core.errors import ConfigError, WorkdirError, unknown
+from ibjax.programs.hyper import static_key
 from ibjax.report import experiment as experiment_lib
 from ibjax.report import results as results_lib
 from ibjax.report.results import Planned, Status
@@ -136,7 +136,7 @@ def group_key(config: Mapping[str, Any]) -> str:
   Returns:
     A hash of the config without its traced numbers and seed.
   """
-  return importlib.import_module("ibjax.programs.hyper").static_key(config)
+  return static_key(config)
 
 
 def train_group(group: Group, data_dir: str | None) -> None:
@@ -149,7 +149,8 @@ def train_group(group: Group, data_dir: str | None) -> None:
   Raises:
     Stopped: SIGTERM or Ctrl-C; all is saved.
   """
-  population = importlib.import_module("ibjax.train.population")
+  from ibjax.train import population  # jax starts here, not for a table that is complete
+
   members = [
     population.Member(
       config=one.config,
@@ -158,7 +159,6 @@ def train_group(group: Group, data_dir: str | None) -> None:
         "config_file": one.config_file,
         "overrides": list(one.overrides),
         "command": one.command,
-        "code": one.code,
       },
     )
     for one in group.runs
@@ -210,8 +210,10 @@ def _run_missing(
   todo = [group for group in groups(members, home) if any(r.name in waiting for r in group.runs)]
   if not todo:
     return 0
-  from ibjax.train import loop  # jax starts here, not for a table that is complete
+  from ibjax.train import loop
+  from ibjax.train.expand import use_cores
 
+  use_cores(max(len(group.runs) for group in todo))
   for number, group in enumerate(todo, start=1):
     own = [one for one in group.runs if one.name in waiting]
     cells = len({one.cell for one in own})
