@@ -91,7 +91,8 @@ def write_results(
   files.write_npz(workdir / "predictions.npz", values)
   if "label" in values:
     files.write_npz(workdir / "confusions.npz", confusions(setup, values))
-  last = {**last, "test": {**last.get("test", {}), **summarize(values)}}
+  if "diverged_at_step" not in extra:  # its last state may predict nothing that can be scored
+    last = {**last, "test": {**last.get("test", {}), **summarize(values)}}
   files.write_json(workdir / "result.json", result_row(setup, config, last, extra))
 
 

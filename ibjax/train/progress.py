@@ -80,7 +80,8 @@ def _format(name: str, value: Any) -> str:
     good = np.asarray(value)[np.isfinite(value)]
     if not len(good):
       return f"{name} -"
-    scale, unit = (100, "%") if name.endswith("_frac") else (1, " nats")
+    scale, unit = (100, "%") if name.endswith("_frac") else (1, "")
+    unit = " nats" if name.endswith("_nats") else unit
     spread = "/".join(f"{scale * v:.4g}" for v in (good.min(), np.median(good), good.max()))
     return f"{name.removesuffix('_frac').removesuffix('_nats')} {spread}{unit}"
   if name.endswith("_frac"):

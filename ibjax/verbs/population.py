@@ -14,6 +14,7 @@ from ibjax.core import axes as axes_lib
 from ibjax.core import files
 from ibjax.core.draws import Axis
 from ibjax.core.errors import ConfigError
+from ibjax.report.compare_page import write_compare_page
 from ibjax.report.runs import read_run
 from ibjax.report.spread import format_spread
 from ibjax.train import loop
@@ -102,8 +103,9 @@ def run(config: Mapping[str, Any], options: Mapping[str, Any], argv: Sequence[st
     return loop.EXIT_STOPPED
   if jax.process_index() == 0:
     runs = [read_run(member.folder) for member in members]
+    page = write_compare_page(runs, workdir / "report.html", title=f"Population {workdir.name}")
     print(format_spread(runs))
-    print(f"members      {workdir / MEMBERS}")
+    print(f"members      {workdir / MEMBERS}\nreport       {page}")
   return 0
 
 
