@@ -234,3 +234,34 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     elif before[key] != after[key]:
       lines.append(f"{key}: {before[key]!r} -> {after[key]!r}")
   return lines
+
+
+def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+  """Describes how a recipe changed, whatever keys the project has gained since.
+
+  A key that the old config does not have, and that the new one has at its default, is no change:
+  the default of a new key is what was done before there was one.
+
+  Args:
+    old: a resolved config, perhaps of an earlier version.
+    new: a resolved config of today.
+
+  Returns:
+    Lines as `difference` gives them; [] when both are one recipe.
+
+  Example:
+    >>> from ibjax.core.config import changed, defaults, resolved
+    >>> new = resolved(defaults())
+    >>> old = {key: value for key, value in new.items() if key != "warm_start"}
+    >>> changed(old, new), changed(old, {**new, "warm_start": "a"})
+    ([], ["warm_start: (absent) -> 'a'"])
+  """
+  before, after = dict(flatten(old)), dict(flatten(new))
+  start = dict(flatten(resolved(defaults())))
+  gained = {
+    key
+    for key, value in after.items()
+    if key not in before and key in start and start[key] == value
+  }
+  lines = difference(old, new)
+  return [line for line in lines if line.partition(": ")[0] not in gained]

@@ -1,8 +1,8 @@
 """The runs of an experiment as they are committed: `results.jsonl`, one line per finished run.
 
 A line is a JSON object with the keys of `KEYS`: which run it was (cell, budget, seed), what it was
-made from (the config's hash, its file and overrides, the hash of the method's code, the data's
-fingerprint, versions, commit, devices, the solo command that makes it again), and its flat row.
+made from (the config and its hash, its file and overrides, the hash of the method's code, the
+data's fingerprint, versions, commit, devices, the solo command that makes it again), and its row.
 Lines are only ever added. Where several lines are of one run, the last one that fits counts; a
 line of another config, other code or other data is stale and never enters a mean.
 """
@@ -18,6 +18,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ibjax.core.config import changed
 from ibjax.core.errors import ConfigError, WorkdirError
 from ibjax.core.files import write_bytes
 
@@ -28,6 +29,7 @@ KEYS = {
   "budget": str,
   "seed": int,
   "config_hash": str,
+  "config": dict,
   "config_file": str,
   "overrides": list,
   "command": str,
@@ -231,7 +233,8 @@ def differences(line: Mapping[str, Any], run: Planned) -> tuple[str, ...]:
   """
   fingerprint = line["data"]["fingerprint"]
   found = {
-    "config": line["config_hash"] != run.config_hash,
+    # The hash says "equal" at once; a config of before a key was added is compared key by key.
+    "config": line["config_hash"] != run.config_hash and bool(changed(line["config"], run.config)),
     "code": line.get("code") != run.code,
     "data": run.fingerprint is not None and fingerprint != run.fingerprint,
   }
@@ -296,7 +299,8 @@ def line_of(run: Planned, manifest: Mapping[str, Any], row: Mapping[str, Any]) -
     "cell": run.cell,
     "budget": run.budget,
     "seed": run.seed,
-    "config_hash": run.config_hash,
+    "config_hash": manifest["config_hash"],
+    "config": manifest["config"],
     "config_file": run.config_file,
     "overrides": list(run.overrides),
     "command": run.command,
