@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from ibjax.core import files
 from ibjax.core.config import config_hash, difference, flatten
@@ -85,9 +86,12 @@ def train_members(
     return build_population([member.config for member in part], data_dir, strategy=strategy)
 
   for wave in waves(members):
-    for part in _continued(wave, home):
+    begun = list(_continued(wave, home))
+    inside = {member.folder for part in begun for member in part}
+    left = [m for m in wave if m.folder not in inside and not finished(m)]
+    _meet("looked")  # all processes have seen the same folders before one writes
+    for part in begun:
       _train_chunk(build(part), part, home, session)
-    left = [member for member in wave if not finished(member)]
     if not left:
       continue
     setup = build(left)
@@ -97,6 +101,11 @@ def train_members(
     for first in range(0, len(left), size):
       part = left[first : first + size]
       _train_chunk(setup if len(part) == len(left) else build(part), part, home, session)
+
+
+def _meet(where: str) -> None:
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(f"ibjax_population_{where}")
 
 
 def finished(member: Member) -> bool:
@@ -174,42 +183,6 @@ def _identity(member: Member) -> str:
   return f"{member.folder.resolve()} {config_hash(member.config)}"
 
 
-class PopulationRecords:
-  """The records of all members: each gets its own lines.
-
-  Args:
-    members: the members.
-    step: the step continued from.
-    active: whether this process writes.
-    frozen: member -> step, of those that diverged; nothing more is written of them.
-  """
-
-  def __init__(self, members: Sequence[Member], step: int, active: bool, frozen: dict[int, int]):
-    self._each = [records.Records(m.folder, step=step, active=active) for m in members]
-    self._frozen = frozen
-
-  def last(self, member: int) -> dict[str, dict[str, float]]:
-    """Split -> name -> the last value, of one member."""
-    return self._each[member].last
-
-  def write(self, step: int, split: str, values: Mapping[str, Any]) -> None:
-    """Writes a line for every member that has not diverged; values are [members] or shared."""
-    for i, lines in enumerate(self._each):
-      if i not in self._frozen:
-        mine = {n: float(v[i]) if np.ndim(v) else float(v) for n, v in values.items()}
-        lines.write(step, split, mine)
-
-  def sync(self) -> None:
-    """Puts the lines on disk, before the checkpoint that counts on them."""
-    for lines in self._each:
-      lines.sync()
-
-  def close(self) -> None:
-    """Closes the files."""
-    for lines in self._each:
-      lines.close()
-
-
 def _train_chunk(
   setup: Setup, members: Sequence[Member], home: pathlib.Path, session: Mapping[str, Any]
 ) -> None:
@@ -223,11 +196,12 @@ def _train_chunk(
   progress.say(f"{len(members)} members in one program ({how}): {_spread(members)}")
   checkpoints = Checkpoints(folder / "checkpoints", keep=1, best="", report=progress.say)
   frozen: dict[int, int] = {}
+  folders = [member.folder for member in members]
   try:
     state, lines, timing = loop.advance(
       setup,
       checkpoints,
-      lambda step: PopulationRecords(members, step, main, frozen),
+      lambda step: records.PopulationRecords(folders, step, main, frozen),
       progress,
       _judge(setup, members, frozen, progress),
       _begin(setup, members),
@@ -239,6 +213,7 @@ def _train_chunk(
     shutil.rmtree(folder, ignore_errors=True)
     if not any(folder.parent.iterdir()):
       folder.parent.rmdir()
+  _meet("finished")
 
 
 def _prepare(
@@ -294,9 +269,7 @@ def _judge(
         continue
       frozen[i] = bad
       own = _pick(setup, state, i)
-      where = members[i].folder / "diverged" / str(bad)
-      if not where.exists():
-        loop.save_diverged(own, bad, members[i].folder, progress)
+      where = loop.save_diverged(own, bad, members[i].folder, progress)
       progress.say(
         f"{members[i].folder.name} diverged at step {bad}, {loop.offending(own.bad_terms)}: it is "
         f"held there ({where}); {len(members) - len(frozen)} of {len(members)} go on"
@@ -310,7 +283,7 @@ def _finish(
   setup: Setup,
   members: Sequence[Member],
   state: TrainState,
-  lines: PopulationRecords,
+  lines: records.PopulationRecords,
   timing: Mapping[str, float],
   frozen: Mapping[int, int],
 ) -> None:

@@ -13,7 +13,7 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -177,6 +177,44 @@ class Records:
     if self._active:
       self._file.close()
       self._events.close()
+
+
+class PopulationRecords:
+  """The records of all members: each gets its own lines.
+
+  Args:
+    folders: the members' run folders.
+    step: the step continued from.
+    active: whether this process writes.
+    frozen: member -> step, of those that diverged; nothing more is written of them.
+  """
+
+  def __init__(
+    self, folders: Sequence[pathlib.Path], step: int, active: bool, frozen: Mapping[int, int]
+  ):
+    self._each = [Records(folder, step=step, active=active) for folder in folders]
+    self._frozen = frozen
+
+  def last(self, member: int) -> dict[str, dict[str, float]]:
+    """Split -> name -> the last value, of one member."""
+    return self._each[member].last
+
+  def write(self, step: int, split: str, values: Mapping[str, Any]) -> None:
+    """Writes a line for every member that has not diverged; values are [members] or shared."""
+    for i, lines in enumerate(self._each):
+      if i not in self._frozen:
+        mine = {n: float(v[i]) if np.ndim(v) else float(v) for n, v in values.items()}
+        lines.write(step, split, mine)
+
+  def sync(self) -> None:
+    """Puts the lines on disk, before the checkpoint that counts on them."""
+    for lines in self._each:
+      lines.sync()
+
+  def close(self) -> None:
+    """Closes the files."""
+    for lines in self._each:
+      lines.close()
 
 
 def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
