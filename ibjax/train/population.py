@@ -79,7 +79,7 @@ def train_members(
     Stopped: told to stop; all is saved, and the same call continues.
   """
   progress = Progress(0, jax.process_index() == 0)
-  _check(members)
+  check_members(members)
   session = records.session()
 
   def build(part: Sequence[Member]) -> Setup:
@@ -154,7 +154,15 @@ def waves(members: Sequence[Member]) -> list[list[Member]]:
   return result
 
 
-def _check(members: Sequence[Member]) -> None:
+def check_members(members: Sequence[Member]) -> None:
+  """Raises unless members are one program, in folders of their own that hold nothing else.
+
+  Args:
+    members: members.
+
+  Raises:
+    ConfigError: they are not; says which, and what to do.
+  """
   folders: dict[pathlib.Path, Member] = {}
   for member in members:
     check_one_program(members[0].config, member.config)

@@ -19,7 +19,7 @@ from ibjax.report.runs import read_run
 from ibjax.report.spread import format_spread
 from ibjax.train import loop
 from ibjax.train.expand import MEMBERS, make_members, member_points, use_cores
-from ibjax.train.population import Member, train_members
+from ibjax.train.population import Member, check_members, train_members
 from ibjax.verbs import flags as flags_lib
 
 NAMES = ("population", "pairing", "continuation")
@@ -86,6 +86,7 @@ def run(config: Mapping[str, Any], options: Mapping[str, Any], argv: Sequence[st
   members = make_members(
     found, workdir, lambda extra: _resolve(argv, extra), lambda extra, to: _about(argv, extra, to)
   )
+  check_members(members)
   use_cores(len(members))
   start_processes(options)
   if options["dry_run"]:
