@@ -200,8 +200,8 @@ def test_elbo_refuses_weights_without_a_distribution():
     objective.loss({}, state, outputs, {"y": jnp.array([0])}, None, 0)
 
 
-def trained(steps=50, **overrides):
-  setup = tiny_setup(path=BAYES, **overrides)
+def trained(steps=50, path=BAYES, **overrides):
+  setup = tiny_setup(path=path, **overrides)
   state = setup.runner.init(setup.hyper)
   feed = setup.train_feed()
   (table,) = feed.tables(iter([(0, steps)]))
@@ -278,6 +278,35 @@ def test_moons_of_another_seed_share_the_test_split_only(tmp_path):
   assert not rows[0] & rows[1]
 
 
+def test_the_sine_is_what_is_left_without_noise_and_the_gap_is_in_training_alone(tmp_path):
+  splits = load("toy:sine:n=4000,noise=0,gap=1.5", tmp_path).splits
+  for name, inner, rtol in (("train", 0.75, 0.02), ("test", 0.0, 0.02)):
+    data = whole(splits[name])
+    x, y = np.float64(data["x"]), np.float64(data["y"])
+    assert x.shape == y.shape == (4000, 1) and data["y"].dtype == np.float32
+    np.testing.assert_allclose(y, 5.0 * np.sin(2.0 * x), atol=1e-5)
+    # Uniform on both sides of the gap: the extremes are met, and so is the mean distance.
+    assert np.abs(x).min() == pytest.approx(inner, abs=0.01) and np.abs(x).max() <= 2.0
+    assert np.abs(x).mean() == pytest.approx((inner + 2.0) / 2, rel=rtol)
+    assert np.mean(x > 0) == pytest.approx(0.5, abs=0.04)
+
+
+def test_the_noise_of_the_sine_is_as_it_is_told(tmp_path):
+  data = whole(load("toy:sine:n=20000,noise=0.3", tmp_path).splits["train"])
+  residual = np.float64(data["y"]) - 5.0 * np.sin(2.0 * np.float64(data["x"]))
+  assert residual.std() == pytest.approx(0.3, rel=5 / np.sqrt(2 * 20000))
+
+
+@pytest.mark.parametrize("name", ["empirical", "vib", "bayes"])
+def test_every_method_learns_the_regression_too(name):
+  path = f"configs/bayesian/{name}_toy.py"
+  source = "toy:sine:n=60,seed=0"
+  setup, state = trained(50, path=path, data__source=source, data__batch_size=60)
+  before = loop.evaluate(setup, setup.runner.init(setup.hyper), setup.eval_feed("train"))
+  after = loop.evaluate_train_split(setup, state)["train_split"]
+  assert after["loss_nats"] < before["loss_nats"] and np.isfinite(after["nll_nats"])
+
+
 @pytest.mark.parametrize(
   ("spec", "message"),
   [
@@ -290,6 +319,8 @@ def test_moons_of_another_seed_share_the_test_split_only(tmp_path):
     ("toy:moons:noise=inf", "noise=inf must be finite"),
     ("toy:moons:noise=nan", "noise=nan must be finite"),
     ("toy:moons:n=1", "n=1 must be finite and >= 2"),
+    ("toy:sine:flip=0.1", "unknown key of toy:sine 'flip'"),
+    ("toy:sine:gap=3.9", r"gap=3.9 must be finite and in \[0.0, 3.6\]"),
   ],
 )
 def test_toy_problems_that_cannot_be_are_refused(tmp_path, spec, message):

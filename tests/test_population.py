@@ -144,6 +144,24 @@ def test_a_population_of_which_all_diverge_ends_early(tmp_path, monkeypatch):
   assert json.loads((tmp_path / "a" / "result.json").read_text())["diverged_at_step"] < 25
 
 
+def test_the_training_split_is_in_the_row_of_who_asks_for_it(tmp_path, monkeypatch):
+  on_devices(monkeypatch, 1)
+  chosen = members(tmp_path, betas=(1e-3, 1.0), seeds=(0,), eval__train=True)
+  train_members(chosen, tmp_path)
+  for member in chosen:
+    row = json.loads((member.folder / "result.json").read_text())
+    setup = build(member.config, devices=jax.devices()[:1])
+    wanted = loop.evaluate(setup, setup.runner.load(final(member)[1]), setup.eval_feed("train"))
+    found = {name: row[f"train_split/{name}"] for name in wanted}
+    for name, value in wanted.items():
+      np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
+    assert found["err_frac"] != row["test/err_frac"]
+  (other,) = members(tmp_path / "other", betas=(1e-3,), seeds=(0,))
+  train_members([other], tmp_path / "other")
+  row = json.loads((other.folder / "result.json").read_text())
+  assert "test/nll_nats" in row and not [name for name in row if name.startswith("train_split")]
+
+
 class Interrupted(Exception):
   """Stands for a kill."""
 

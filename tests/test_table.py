@@ -20,6 +20,7 @@ from ibjax.core.errors import ConfigError, WorkdirError
 from ibjax.programs import hyper
 from ibjax.report import experiment as experiment_lib
 from ibjax.report import results as results_lib
+from ibjax.report import table_figures
 from ibjax.train import loop
 from ibjax.verbs import table
 from tests.helpers import ROOT, VIB, environment
@@ -321,6 +322,148 @@ def test_the_interval_is_stated(folder, fake, kind, words):
       words.replace("%", "\\%" if name.endswith("tex") else "%")
       in (folder / "quick" / name).read_text()
     )
+
+
+# Several cells of one setting, pooled: a draw of the data each.
+
+DRAWN = f"""
+BUDGETS = {{"quick": dict(seeds=(0, 1)), "full": dict(seeds=(0, 1, 2))}}
+CELLS = tuple(
+  dict(id=f"vib/beta={{beta:g}}/draw={{draw}}", config="{VIB}:smoke", seeds=(draw,),
+       overrides={{"objective.beta": beta, "data.source": f"toy:moons:seed={{draw}}"}},
+       budgets=("quick", "full") if draw < 2 else ("full",))
+  for beta in (1e-3, 1e-1) for draw in (0, 1, 2)
+)
+"""
+POOLED = """
+TABLES = (
+  dict(
+    name="errors", title="Test error",
+    columns=(dict(key="test/err_frac", header="error", unit="%", scale=100),),
+    rows=(
+      dict(label="low", cells=("vib/beta=0.001/*",), paper="vib"),
+      dict(label="high", cells=("vib/beta=0.1/draw=0", "vib/beta=0.1/draw=[12]")),
+    ),
+  ),
+)
+FIGURES = (
+  dict(
+    name="beta", title="Error against beta",
+    x=dict(config="objective.beta", label="beta", log=True),
+    y=(dict(key="test/err_frac", label="test error, %", scale=100),),
+    series=(
+      dict(label="VIB", points=(("vib/beta=0.1/*",), ("vib/beta=0.001/*",))),
+      dict(label="first draw", cells=("vib/*/draw=0",)),
+    ),
+  ),
+)
+"""
+ONE_PAPER_ROW = {**PAPER, "rows": {"vib": PAPER["rows"]["vib"]}}
+
+
+@pytest.fixture
+def draws(tmp_path):
+  return make(tmp_path / "experiments" / "drawn", DRAWN, POOLED, ONE_PAPER_ROW)
+
+
+def test_a_pooled_rows_mean_is_over_the_runs_of_its_cells(draws, fake):
+  for budget, n in (("quick", 2), ("full", 3)):
+    assert verb(draws, f"--budget={budget}") == 0
+    for label, beta in (("low", "0.001"), ("high", "0.1")):
+      own = [
+        100 * line["result"]["test/err_frac"]
+        for line in lines(draws)
+        if line["budget"] == budget and f"beta={beta}/" in line["cell"]
+      ]
+      row = cells(draws, budget)[label, "test/err_frac"]
+      assert len(own) == n and row["n"] == str(n)
+      assert float(row["mean"]) == pytest.approx(np.mean(own))
+      assert float(row["sd"]) == pytest.approx(np.std(own, ddof=1))
+      assert row["cells"].count(f"vib/beta={beta}/draw=") == 3
+    text = (draws / budget / "table.md").read_text()
+    assert f"interval over runs (n = {n})" in text and "over seeds" not in text
+    assert f"over runs (n = 1 to {n})" in (draws / budget / "report.html").read_text()
+
+
+def test_a_run_missing_of_a_pool_is_counted(draws, fake):
+  verb(draws, "--only=*draw=0")
+  assert "1 of 2 missing" in (draws / "quick" / "table.md").read_text()
+
+
+def test_a_point_pools_its_cells_and_a_series_of_cells_does_not(draws, fake):
+  verb(draws)
+  experiment = experiment_lib.load(draws)
+  rows = {}
+  for line in lines(draws):
+    rows.setdefault(line["cell"], []).append(line["result"])
+  folder = draws.parent.parent / "runs" / "quick"
+  configs = {
+    cell: json.loads((folder / cell / f"seed={some[0]['seed']}" / "manifest.json").read_text())[
+      "config"
+    ]
+    for cell, some in rows.items()
+  }
+  figure = experiment.figures[0]
+  pooled, single = (
+    table_figures.points(series, figure.x, figure.y[0], rows, configs, "t")
+    for series in figure.series
+  )
+  assert [point.x.mean for point in pooled] == [1e-3, 1e-1]
+  assert [point.y.n for point in pooled] == [2, 2] and [point.y.n for point in single] == [1, 1]
+  own = [100 * rows[f"vib/beta=0.001/draw={draw}"][0]["test/err_frac"] for draw in (0, 1)]
+  assert pooled[0].y.mean == pytest.approx(np.mean(own))
+
+
+BAD_POOLS = {
+  "two settings": (
+    dict(shown=POOLED.replace('("vib/beta=0.001/*",), paper', '("vib/*/draw=[01]",), paper')),
+    "row 'low' pools the cells 'vib/beta=0.001/draw=0' and 'vib/beta=0.1/draw=0', which are "
+    r"different settings:\n  objective.beta: 0.001 -> 0.1",
+  ),
+  "two settings in a figure": (
+    dict(shown=POOLED.replace('("vib/beta=0.1/*",), ("vib/beta=0.001/*",)', '("vib/*",),')),
+    "series 'VIB' pools the cells",
+  ),
+  "a run twice": (
+    dict(runs=DRAWN.replace("moons:seed={draw}", "moons").replace("(draw,)", "(0,)")),
+    "'vib/beta=0.001/draw=1 seed=0' is the same run as 'vib/beta=0.001/draw=0 seed=0'",
+  ),
+  "a cell in two points": (
+    dict(shown=POOLED.replace('("vib/beta=0.001/*",))', '("vib/*/draw=1",))')),
+    "two cells are named 'vib/beta=0.1/draw=1'",
+  ),
+  "points and cells": (
+    dict(shown=POOLED.replace("points=(", "cells=('vib/*',), points=(", 1)),
+    r"series\[0\]: give either cells",
+  ),
+  "no points": (
+    dict(shown=POOLED.replace('(("vib/beta=0.1/*",), ("vib/beta=0.001/*",))', "()")),
+    r"series\[0\]: points is empty",
+  ),
+  "cell and cells": (
+    dict(shown=POOLED.replace('label="low", ', 'label="low", cell="vib/beta=0.1/draw=0", ')),
+    r"rows\[0\]: give either cell=.* found cell and cells",
+  ),
+  "cells at a rate": (
+    dict(shown=POOLED.replace(', paper="vib"', ", at=5.0")),
+    r"rows\[0\]: 'at' goes with curve=\(...\), not with cells=",
+  ),
+  "a pattern without a cell": (
+    dict(shown=POOLED.replace("draw=[12]", "draw=[34]")),
+    r"rows\[1\]: unknown cell",
+  ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_POOLS)
+def test_pools_that_mean_nothing_are_refused(tmp_path, fake, name):
+  changes, message = BAD_POOLS[name]
+  given = dict(runs=DRAWN, shown=POOLED, paper={**PAPER, "rows": {}}) | changes
+  given["shown"] = given["shown"].replace(', paper="vib"', "")
+  folder = make(tmp_path / "experiments" / "drawn", **given)
+  with pytest.raises(ConfigError, match=f"(?s){message}"):
+    verb(folder)
+  assert fake.groups == []
 
 
 # Continuing, and what is out of date.

@@ -151,6 +151,7 @@ def few_examples(c: ml_collections.ConfigDict, n: int = 400) -> ml_collections.C
   c.train.log_every = "200 steps"
   c.eval.every = "1000 steps"
   c.eval.batch_size = 2000
+  c.eval.train = True  # the last state on the training split too: "train_split/..." of the row
   c.checkpoint.every = "2000 steps"
   return c
 

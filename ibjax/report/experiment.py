@@ -32,6 +32,8 @@ Later ones win: the cell's overrides, the budget's, the cell's own for that budg
         ),
         rows=(
           dict(label="VIB", cell="vib/beta=1e-3", paper="vib"),
+          # The runs of several cells pooled, which differ in the data (a draw each) and seed only:
+          dict(label="VIB on few examples", cells=("few/vib/draw=*",)),
           # The method at an equal rate, interpolated per seed between its cells:
           dict(label="VIB at 20 nats", curve=("vib/*",), at=20.0),
           # The difference of two such, paired by seed and tested against zero:
@@ -44,7 +46,12 @@ Later ones win: the cell's overrides, the budget's, the cell's own for that budg
         name="errors", title="Error against rate", caption="...",
         x=dict(key="test/rate_nats", label="rate, nats", log=True),   # or config="objective.beta"
         y=(dict(key="test/err_frac", label="test error, %", scale=100),),   # a panel each
-        series=(dict(label="VIB", cells=("vib/*",)),),
+        series=(
+          dict(label="VIB", cells=("vib/*",)),          # a point per cell
+          dict(label="on few examples", points=(        # or per group of cells, pooled as in a row
+            ("few/vib/beta=0.1/draw=*",), ("few/vib/beta=1/draw=*",),
+          )),
+        ),
         exact=dict(label="exact", curve=function),   # optional: x values -> y values, of panel 1
       ),
     )
@@ -54,7 +61,10 @@ Later ones win: the cell's overrides, the budget's, the cell's own for that budg
 
 A column's `scale` and `unit` are for showing (unit "%" with scale 100), `paper` is the key in
 paper.json where that is not the metric's own. `at` is a rate in the unit of `rate`
-("test/rate_nats" when left out). Cells of rows with `curve` and of series may be patterns.
+("test/rate_nats" when left out). Where several cells stand, they may be patterns.
+
+A pooled row's n is the number of its runs. Data of another draw are another data set, so each draw
+is a cell; give the draws different seeds, by which rows with `minus` are paired.
 
 `paper.json` holds what was published, in the unit that the column shows:
 

@@ -32,7 +32,7 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """A cell, a method at a rate (`curve`), or the difference of two methods there (`minus`)."""
+  """Cells, a method at a rate (`curve`), or the difference of two methods there (`minus`)."""
 
   label: str
   cells: tuple[str, ...]
@@ -40,6 +40,11 @@ class Row:
   at: float | None = None
   rate: str = RATE
   paper: str | None = None
+
+  @property
+  def pooled(self) -> bool:
+    """Whether the runs of several cells are taken together."""
+    return self.at is None and len(self.cells) > 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,10 +71,15 @@ class Axis:
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-  """A curve of a figure: a point per cell."""
+  """A curve of a figure: each point is of the runs of one cell, or of several pooled ones."""
 
   label: str
-  cells: tuple[str, ...]
+  points: tuple[tuple[str, ...], ...]
+
+  @property
+  def cells(self) -> tuple[str, ...]:
+    """The cells of all its points."""
+    return tuple(cell for point in self.points for cell in point)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,8 +232,7 @@ def figures(where: str, given: Any, cells: Sequence[str]) -> tuple[Figure, ...]:
     series = []
     for k, one in enumerate(figure["series"]):
       at = f"{here}, series[{k}]"
-      one = fields(at, one, {"label": "text", "cells": "texts"}, {})
-      series.append(Series(one["label"], _cells(at, one["cells"], cells)))
+      series.append(_series(at, one, cells))
     unique(f"{here}, series", "series", [one.label for one in series])
     exact = None
     if "exact" in figure:
@@ -284,6 +293,7 @@ def _column(where: str, given: Any) -> Column:
 def _row(where: str, given: Any, cells: Sequence[str], paper: Paper) -> Row:
   optional = {
     "cell": "text",
+    "cells": "texts",
     "curve": "texts",
     "minus": "texts",
     "at": "positive",
@@ -293,14 +303,21 @@ def _row(where: str, given: Any, cells: Sequence[str], paper: Paper) -> Row:
   found = fields(where, given, {"label": "text"}, optional)
   if "paper" in found:
     among(where, "row of paper.json", found["paper"], paper.rows)
-  if ("cell" in found) == ("curve" in found):
-    raise ConfigError(f"{where}: give either cell='...' or curve=('...', ...) with at=...")
-  if "cell" in found:
+  kinds = [kind for kind in ("cell", "cells", "curve") if kind in found]
+  if len(kinds) != 1:
+    raise ConfigError(
+      f"{where}: give either cell='...', cells=('...', ...) to pool their runs, or "
+      f"curve=('...', ...) with at=...; found {' and '.join(kinds) or 'none of them'}."
+    )
+  if kinds[0] != "curve":
     for key in ("minus", "at", "rate"):
       if key in found:
-        raise ConfigError(f"{where}: '{key}' goes with curve=(...), not with cell=...")
-    among(where, "cell", found["cell"], cells)
-    return Row(found["label"], (found["cell"],), paper=found.get("paper"))
+        raise ConfigError(f"{where}: '{key}' goes with curve=(...), not with {kinds[0]}=...")
+    if "cells" in found:
+      chosen = _cells(where, found["cells"], cells)
+    else:
+      chosen = (among(where, "cell", found["cell"], cells),)
+    return Row(found["label"], chosen, paper=found.get("paper"))
   if "at" not in found:
     raise ConfigError(f"{where}: a row with curve=(...) needs at=RATE, where it is read off.")
   return Row(
@@ -311,6 +328,25 @@ def _row(where: str, given: Any, cells: Sequence[str], paper: Paper) -> Row:
     found.get("rate", RATE),
     found.get("paper"),
   )
+
+
+def _series(where: str, given: Any, cells: Sequence[str]) -> Series:
+  found = fields(where, given, {"label": "text"}, {"cells": "texts", "points": "sequence"})
+  if ("cells" in found) == ("points" in found):
+    raise ConfigError(
+      f"{where}: give either cells=('...', ...), a point each, or points=(('...',), ...), each "
+      "pooling the runs of its cells."
+    )
+  if "cells" in found:
+    return Series(found["label"], tuple((cell,) for cell in _cells(where, found["cells"], cells)))
+  if not found["points"]:
+    raise ConfigError(f"{where}: points is empty; each entry is the cells of one point.")
+  points = []
+  for number, patterns in enumerate(found["points"]):
+    here = f"{where}, points[{number}]"
+    points.append(_cells(here, fits(here, patterns, "texts"), cells))
+  unique(f"{where}, points", "cells", [cell for point in points for cell in point])
+  return Series(found["label"], tuple(points))
 
 
 def _cells(where: str, patterns: Sequence[str], cells: Sequence[str]) -> tuple[str, ...]:

@@ -44,9 +44,9 @@ EXACT_POINTS = 200
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-  """A cell in a panel: its intervals on both axes, scaled as shown."""
+  """Where a panel's point lies: its intervals on both axes, scaled as shown, and its cells."""
 
-  cell: str
+  cells: tuple[str, ...]
   x: Interval
   y: Interval
 
@@ -70,18 +70,20 @@ def points(
     kind: which interval over seeds.
 
   Returns:
-    A point per cell that has both values, by rising x; what a log axis cannot show is left out.
+    The points that have both values, by rising x; what a log axis cannot show is left out.
   """
   found = []
-  for cell in series.cells:
-    some = rows.get(cell, ())
+  for cells in series.points:
+    some = [row for cell in cells for row in rows.get(cell, ())]
     if x.config:
-      setting: Any = dict(flatten(configs.get(cell, {}))).get(x.config)
+      # Pooled cells are of one setting, see `ibjax.verbs.table_plan`.
+      asked = next((configs[cell] for cell in cells if cell in configs), {})
+      setting: Any = dict(flatten(asked)).get(x.config)
       across = [float(setting)] * bool(some) if is_number(setting) else []
     else:
       across = _values(some, x.key)
     point = Point(
-      cell,
+      cells,
       interval([value * x.scale for value in across], kind),
       interval([value * y.scale for value in _values(some, y.key)], kind),
     )
@@ -157,14 +159,14 @@ def caption(asked: Asked, statuses: Sequence[Status], kind: str) -> str:
   """
   cells = {cell for series in asked.series for cell in series.cells}
   own = [status for status in statuses if status.run.cell in cells]
-  counts = [
-    sum(s.state == "done" for s in own if s.run.cell == cell) for cell in {s.run.cell for s in own}
-  ]
+  drawn = {point for series in asked.series for point in series.points}
+  counts = [sum(s.state == "done" for s in own if s.run.cell in point) for point in drawn]
   n = sorted({count for count in counts if count})
   parts = [asked.caption.strip()] if asked.caption.strip() else []
   if n:
     over = f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
-    parts.append(f"Points: means; bars: {KINDS[kind]} intervals over seeds ({over}).")
+    what = "runs" if any(len(point) > 1 for point in drawn) else "seeds"
+    parts.append(f"Points: means; bars: {KINDS[kind]} intervals over {what} ({over}).")
   for state in ("missing", "stale", "diverged"):
     if count := sum(status.state == state for status in own):
       parts.append(f"{count} of {len(own)} runs {state}.")

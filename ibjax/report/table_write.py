@@ -41,7 +41,9 @@ def caption(assembled: Assembled) -> str:
   )
   if n:
     shape = "mean ± half width of the" if assembled.kind == "t" else "mean and"
-    parts.append(f"Shown: {shape} {KINDS[assembled.kind]} interval over seeds ({n}).")
+    # Pooled runs differ in more than the seed: in the data they were given.
+    what = "runs" if any(line.row.pooled for line in assembled.lines) else "seeds"
+    parts.append(f"Shown: {shape} {KINDS[assembled.kind]} interval over {what} ({n}).")
   tests = sorted({entry.comparison.test for entry in entries if entry.comparison})
   against = [f"{name} test" for name in tests if name != "paired t"]
   if against:

@@ -319,6 +319,23 @@ def evaluate_splits(setup: Setup, state: TrainState) -> dict[str, dict[str, Any]
   return {name: evaluate(setup, state, setup.eval_feed(name)) for name in names}
 
 
+def evaluate_train_split(setup: Setup, state: TrainState) -> dict[str, dict[str, Any]]:
+  """Evaluates the training split as the test split is, if `config.eval.train` asks for it.
+
+  The lines "train" of a run are sums over past steps, in training mode; this is one state's.
+
+  Args:
+    setup: the run.
+    state: the state to report.
+
+  Returns:
+    {"train_split": name -> average}, [members] of a population; {} when it is not asked for.
+  """
+  if not setup.config["eval"].get("train", False):
+    return {}
+  return {"train_split": evaluate(setup, state, setup.eval_feed("train"))}
+
+
 def predictions(setup: Setup, state: TrainState, split: str) -> dict[str, np.ndarray]:
   """Returns the program's per-example predictions on a split, [n, ...] each.
 

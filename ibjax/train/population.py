@@ -299,6 +299,7 @@ def _finish(
   # A population restored after its last step has judged nothing yet.
   diverged = {i: s for i, s in enumerate(setup.runner.read(state.bad_step).tolist()) if s >= 0}
   values = loop.predictions(setup, state, "test")
+  own_split = loop.evaluate_train_split(setup, state)
   for i, member in enumerate(members):
     keeper = Checkpoints(member.folder / "checkpoints", keep=1, best="", report=lambda text: None)
     keeper.save(diverged.get(i, int(timing["step"])), _pick(setup, state, i))
@@ -309,7 +310,9 @@ def _finish(
       if i in diverged:
         extra |= {"step": diverged[i], "diverged_at_step": diverged[i]}
       mine = {name: value[i] for name, value in values.items()}
-      outcome.write_results(setup, member.config, mine, lines.last(i), extra, member.folder)
+      last = {split: {n: v[i] for n, v in found.items()} for split, found in own_split.items()}
+      last = {**lines.last(i), **last}
+      outcome.write_results(setup, member.config, mine, last, extra, member.folder)
   lines.close()
 
 

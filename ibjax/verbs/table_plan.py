@@ -12,7 +12,7 @@ from typing import Any
 from absl import flags
 
 from ibjax.core.code import code_version
-from ibjax.core.config import config_hash, flatten
+from ibjax.core.config import config_hash, difference, flatten
 from ibjax.core.errors import ConfigError, DataError, IbjaxError, unknown
 from ibjax.data import source
 from ibjax.report.experiment import Experiment
@@ -100,7 +100,9 @@ def plan(
       )
   if not runs:
     raise ConfigError(f"{experiment.folder}: no cell is part of the budget '{budget}'.")
-  _check_axes(experiment, {run.cell: run.config for run in runs})
+  configs = {run.cell: run.config for run in runs}
+  _check_axes(experiment, configs)
+  _check_pooled(experiment, configs, runs)
   return Plan(tuple(runs), tuple(spec for spec, found in fingerprints.items() if found is None))
 
 
@@ -119,6 +121,48 @@ def _fingerprint(spec: str, data_dir: str | None, needed: bool) -> str | None:
     if needed:
       raise
     return None
+
+
+def _check_pooled(
+  experiment: Experiment, configs: Mapping[str, Mapping[str, Any]], runs: Sequence[Planned]
+) -> None:
+  """Pooled cells are repetitions of one setting, and no run of them is another one again."""
+  path = experiment.folder / "table.py"
+  pools = [
+    (f"{path}: table '{table.name}', row '{row.label}'", row.cells)
+    for table in experiment.tables
+    for row in table.rows
+    if row.pooled
+  ]
+  pools += [
+    (f"{path}: figure '{figure.name}', series '{series.label}'", point)
+    for figure in experiment.figures
+    for series in figure.series
+    for point in series.points
+    if len(point) > 1
+  ]
+  for where, cells in pools:
+    there = [cell for cell in cells if cell in configs]
+    for cell in there[1:]:
+      lines = [
+        line
+        for line in difference(configs[there[0]], configs[cell])
+        if line.split(":")[0] not in ("data.source", "seed")
+      ]
+      if lines:
+        raise ConfigError(
+          f"{where} pools the cells '{there[0]}' and '{cell}', which are different settings:\n  "
+          + "\n  ".join(lines)
+          + "\nPooled cells may differ in data.source and seed only; give the others rows or "
+          "points of their own."
+        )
+    seen: dict[str, str] = {}
+    for run in runs:
+      if run.cell in there and seen.setdefault(run.config_hash, run.name) != run.name:
+        raise ConfigError(
+          f"{where}: '{run.name}' is the same run as '{seen[run.config_hash]}', and would count "
+          "twice. Give each draw of the data its own data.source or seed."
+        )
 
 
 def _check_axes(experiment: Experiment, configs: Mapping[str, Mapping[str, Any]]) -> None:

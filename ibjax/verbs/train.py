@@ -174,10 +174,11 @@ def finish(
     workdir: the run's folder.
   """
   values = loop.predictions(setup, state, "test")
+  last = {**lines.last, **loop.evaluate_train_split(setup, state)}
   if jax.process_index() != 0:
     return
   lines.close()
-  outcome.write_results(setup, setup.config, values, lines.last, timing, workdir)
+  outcome.write_results(setup, setup.config, values, last, timing, workdir)
   write_page(workdir)
   show(workdir, "")
 

@@ -1,4 +1,4 @@
-"""Small problems with few training examples: toy:moons:n=100,seed=0,noise=0.2,flip=0.1."""
+"""Small problems with few training examples: toy:moons:n=100,seed=0, or toy:sine:n=60,seed=0."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from ibjax.core.errors import ConfigError, unknown
 from ibjax.data import fingerprint
 from ibjax.data.source import Source, from_arrays
 
+SINE_WIDTH = 4.0  # of the interval of x
+# A decoder's density has unit variance at first; at that, the noise of 1 is small beside the sine.
+SINE_HEIGHT = 5.0
+
 # Problem -> what an argument may set, with its default. Integers stay integers.
 DEFAULTS: dict[str, dict[str, float]] = {
   "moons": dict(n=100, seed=0, noise=0.2, flip=0.1, n_test=4_000),
+  "sine": dict(n=60, seed=0, noise=1.0, gap=1.0, n_test=4_000),
 }
 
 
@@ -23,15 +28,22 @@ def load(argument: str, data_dir: pathlib.Path) -> Source:
   "moons" is two interleaved half circles of radius 1, centred at (0, 0) and (1, 1/2), with
   Gaussian noise of standard deviation `noise` on both coordinates, and labels that are swapped
   with probability `flip` (in both splits: no prediction has a test NLL below the entropy of a
-  coin of that bias). The test split is the same for all seeds and all n.
+  coin of that bias).
+
+  "sine" is a regression: x uniform on [-2, 2], y = 5 sin(2 x) with Gaussian noise of standard
+  deviation `noise` (no prediction has a test NLL below the entropy of that noise). The training
+  inputs leave out the middle `gap` of the interval; the test inputs do not.
+
+  The test split is the same for all seeds and all n.
 
   Args:
-    argument: "PROBLEM" or "PROBLEM:key=value,...": "moons" with n training examples, seed, noise,
-      flip, and n_test test examples.
+    argument: "PROBLEM" or "PROBLEM:key=value,...". Both problems have n training examples, seed,
+      noise, and n_test test examples; "moons" has flip, "sine" has gap.
     data_dir: not used; nothing has to be prepared.
 
   Returns:
-    A `Source` with float32 inputs [n, 2] and two classes.
+    A `Source`: "moons" with float32 inputs [n, 2] and two classes, "sine" with inputs [n, 1] and
+    float32 targets [n, 1].
 
   Raises:
     ConfigError: an unknown problem or key, or a value out of range.
@@ -45,10 +57,12 @@ def load(argument: str, data_dir: pathlib.Path) -> Source:
   splits = {
     # Streams of their own, so that a training seed never draws the test split.
     "train": _DRAW[problem](np.random.default_rng([int(values["seed"]), 0]), values["n"], values),
-    "test": _DRAW[problem](np.random.default_rng([0, 1]), values["n_test"], values),
+    "test": _DRAW[problem](
+      np.random.default_rng([0, 1]), values["n_test"], {**values, **_TEST[problem]}
+    ),
   }
-  name = f"toy:{argument}"
-  return from_arrays(name, splits, fingerprint=fingerprint.of_arrays(splits), num_classes=2)
+  name, classes = f"toy:{argument}", 2 if problem == "moons" else None
+  return from_arrays(name, splits, fingerprint=fingerprint.of_arrays(splits), num_classes=classes)
 
 
 def _moons(rng: np.random.Generator, n: float, values: Mapping[str, float]):
@@ -63,7 +77,17 @@ def _moons(rng: np.random.Generator, n: float, values: Mapping[str, float]):
   return x.astype(np.float32), np.where(swapped, 1 - y, y).astype(np.int32)
 
 
-_DRAW: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {"moons": _moons}
+def _sine(rng: np.random.Generator, n: float, values: Mapping[str, float]):
+  u = rng.uniform(-1.0, 1.0, int(n))
+  half = values["gap"] / 2  # the two sides of the gap, each as likely
+  x = np.sign(u) * (half + (SINE_WIDTH / 2 - half) * np.abs(u))
+  y = SINE_HEIGHT * np.sin(2.0 * x) + values["noise"] * rng.normal(size=int(n))
+  return x[:, None].astype(np.float32), y[:, None].astype(np.float32)
+
+
+_DRAW: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {"moons": _moons, "sine": _sine}
+# What the test split does not share with the training split.
+_TEST: dict[str, dict[str, float]] = {"moons": {}, "sine": {"gap": 0.0}}
 
 
 def _parse(problem: str, text: str) -> dict[str, float]:
@@ -78,8 +102,8 @@ def _parse(problem: str, text: str) -> dict[str, float]:
     except ValueError:
       wanted = "a whole number" if kind is int else "a number"
       raise ConfigError(f"toy:{problem}: {key}={value!r} is not {wanted}.") from None
-  lowest = dict(n=2, n_test=2, seed=0, noise=0.0, flip=0.0)
-  highest = dict(flip=0.5)
+  lowest = dict(n=2, n_test=2, seed=0, noise=0.0, flip=0.0, gap=0.0)
+  highest = dict(flip=0.5, gap=0.9 * SINE_WIDTH)
   for key, number in values.items():
     if not lowest[key] <= number <= highest.get(key, np.inf) or not np.isfinite(number):
       limit = f"in [{lowest[key]}, {highest[key]}]" if key in highest else f">= {lowest[key]}"
