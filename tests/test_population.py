@@ -303,11 +303,8 @@ def test_a_population_larger_than_memory_is_cut(monkeypatch):
 
 def test_the_binary_trains_continues_and_evaluates_a_population(tmp_path):
   axes = "--population=objective.beta=1e-3,1;seed=0,1"
-  arguments = [
-    "train",
-    *flags(f"{VIB}:smoke", tmp_path / "a", ["checkpoint.every='5 steps'"]),
-    axes,
-  ]
+  options = ["checkpoint.every=20 steps", "train.duration=8 epochs"]
+  arguments = ["train", *flags(f"{VIB}:smoke", tmp_path / "a", options), axes]
   process = subprocess.Popen(
     command(*arguments),
     env=environment(2),
@@ -318,6 +315,7 @@ def test_the_binary_trains_continues_and_evaluates_a_population(tmp_path):
   state = tmp_path / "a" / population.STATE
   deadline = time.monotonic() + 200
   while not list(state.glob("*/checkpoints/[0-9]*")) and time.monotonic() < deadline:
+    assert process.poll() is None, process.communicate()[1]
     time.sleep(0.05)
   os.kill(process.pid, signal.SIGTERM)
   _, told = process.communicate(timeout=200)
@@ -326,12 +324,15 @@ def test_the_binary_trains_continues_and_evaluates_a_population(tmp_path):
   done = ibjax(*arguments, devices=1)  # another number of devices
   assert done.returncode == 0, done.stderr
   assert "continuing from the checkpoint" in done.stderr and "of 4 members" in done.stdout
+  assert (tmp_path / "a" / "report.html").exists()
   folders = sorted((tmp_path / "a" / "members").iterdir())
   assert [f.name for f in folders] == [
     "0-beta=0.001,seed=0", "1-beta=0.001,seed=1", "2-beta=1,seed=0", "3-beta=1,seed=1",
   ]  # fmt: skip
   manifest = json.loads((folders[3] / "manifest.json").read_text())
-  assert manifest["config"] == tiny(objective__beta=1.0, seed=1, checkpoint__every="5 steps")
+  assert manifest["config"] == tiny(
+    objective__beta=1.0, seed=1, checkpoint__every="20 steps", train__duration="8 epochs"
+  )
   assert f"--config.seed=1 --workdir={folders[3]}" in manifest["command"]
   shown = ibjax("eval", f"--workdir={folders[3]}")
   row = json.loads((folders[3] / "result.json").read_text())
