@@ -39,7 +39,7 @@ def member_points(
     >>> from ibjax.train.expand import member_points
     >>> found = member_points([("objective.beta", (0.1, 1.0))], continuation="objective.beta")
     >>> [(point.folder, start) for point, start in found]
-    [('0-beta=0.1', ''), ('1-beta=1.0', '0-beta=0.1')]
+    [('0-beta=0.1', ''), ('1-beta=1', '0-beta=0.1')]
   """
   named = name_points(axes_lib.points(axes, pairing))
   if not continuation:

@@ -22,7 +22,8 @@ from ibjax.train.expand import MEMBERS, make_members, member_points, use_cores
 from ibjax.train.population import Member, check_members, train_members
 from ibjax.verbs import flags as flags_lib
 
-NAMES = ("population", "pairing", "continuation")
+# The keys that describe a population, and what a solo run has there.
+NAMES = {"population": "()", "pairing": "product", "continuation": ""}
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -136,12 +137,16 @@ def _tuples(value: Any) -> Any:
 
 def _solo(argv: Sequence[str], extra: Sequence[str]) -> list[str]:
   """The flags of a member's solo run."""
-  kept = [f"--{item}" for item in flags_lib.overrides(argv) if item.split(".")[1] not in NAMES]
-  alone = [f"--config.{name}={'()' if name == 'population' else ''}" for name in NAMES]
+  kept = [f"--{item}" for item in flags_lib.overrides(argv) if _section(item) not in NAMES]
   config = flags_lib.load_config("train", flags.FlagValues(), _config_flag(argv))
   # Only where the config file itself asks for a population.
-  needed = [text for text in alone if config[text.split(".")[1].split("=")[0]]]
-  return [*_config_flag(argv), *kept, *needed, *extra]
+  alone = [f"--config.{name}={text}" for name, text in NAMES.items() if config["population"]]
+  return [*_config_flag(argv), *kept, *alone, *extra]
+
+
+def _section(override: str) -> str:
+  """The first part of the key of "config.key=value"."""
+  return override.partition("=")[0].split(".")[1]
 
 
 def _config_flag(argv: Sequence[str]) -> list[str]:
