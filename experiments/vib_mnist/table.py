@@ -55,7 +55,7 @@ TABLES = (
   dict(
     name="curve_256",
     title="Over beta, a code of 256 dimensions, and its robustness",
-    columns=(ERROR, ONE, RATE, LABEL, attacked(0.1), attacked(0.35)),
+    columns=(ERROR, ONE, RATE, LABEL, attacked(0.1)),
     rows=curve_rows(256),
   ),
   dict(
@@ -94,10 +94,8 @@ FIGURES = (
     name="robustness",
     title="Under the fast gradient sign attack, K = 256",
     x=BETA,
-    y=(
-      dict(key="test/fgsm_0.1_err_frac", label="error at 0.1, %", scale=100),
-      dict(key="test/fgsm_0.35_err_frac", label="error at 0.35, %", scale=100),
-    ),
+    # At 0.35 every model is wrong on 99.99 to 100% (the rows of results.jsonl have it).
+    y=(dict(key="test/fgsm_0.1_err_frac", label="error at 0.1, %", scale=100),),
     series=SERIES[:1],
   ),
 )

@@ -238,6 +238,8 @@ def _draw_panel(ax: Axes, asked: Asked, y: Axis, panel: Sequence[Sequence[Point]
     ax.set_xscale("log")
   if y.log:
     ax.set_yscale("log")
+  else:  # the value itself, not what it adds to a number in the corner
+    ax.ticklabel_format(axis="y", useOffset=False)
 
 
 def _bars(intervals: Sequence[Interval], axis: Axis) -> np.ndarray:
