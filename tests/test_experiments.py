@@ -36,7 +36,11 @@ def test_every_result_is_of_a_cell_and_knows_where_it_comes_from(folder):
     assert line["cell"] in experiment.cells and line["budget"] in experiment.budgets
     assert line["config_hash"] == config_hash(line["config"]) == line["result"]["config_hash"]
     assert line["config"]["seed"] == line["seed"] == line["result"]["seed"]
-    assert len(line["commit"]) == 40 and line["data"]["fingerprint"] and line["code"]
+    assert (
+      len(line["commit"].removesuffix("+dirty")) == 40
+      and line["data"]["fingerprint"]
+      and line["code"]
+    )
     assert (ROOT / line["config_file"].partition(".py")[0]).with_suffix(".py").exists()
 
 

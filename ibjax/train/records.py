@@ -103,7 +103,7 @@ def session() -> dict[str, Any]:
 
 
 def commit() -> str:
-  """Returns the git commit of the code, "+dirty" with local changes; "" outside a checkout.
+  """Returns the git commit of the code, "+dirty" with local changes of it; "" outside a checkout.
 
   Returns:
     40 hex digits, perhaps with "+dirty", or "". Untracked files are no change.
@@ -120,7 +120,9 @@ def commit() -> str:
     if git("rev-parse", "--show-toplevel") != str(root):
       return ""
     head = git("rev-parse", "HEAD")
-    return head + ("+dirty" if git("status", "--porcelain", "-uno") else "")
+    # Results and documents that changed do not change what a run computes.
+    changed = git("status", "--porcelain", "-uno", "--", "ibjax", "configs")
+    return head + ("+dirty" if changed else "")
   except (OSError, subprocess.SubprocessError):
     return ""
 
