@@ -1,4 +1,4 @@
-"""The PyTorch side of train_step.py: a process that trains on request, one JSON line each way.
+"""The PyTorch side of the benchmarks: a process that trains on request, one JSON line each way.
 
 It runs in an environment of its own and imports nothing of ibjax. Commands on standard input:
 
@@ -6,7 +6,7 @@ It runs in an environment of its own and imports nothing of ibjax. Commands on s
   {"do": "run", "name": "eager", "steps": 100}                   -> {"seconds": 1.9}
   {"do": "losses", "name": "eager", "steps": 5, "restart": true} -> {"losses": [...]}
 
-Usage: python torch_worker.py FILE.npz  (as written by train_step.py)
+Usage: python torch_worker.py FILE.npz  (as written by common.py)
 """
 
 import itertools
@@ -19,27 +19,48 @@ import numpy as np
 import torch
 from torch import nn
 
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
-class Vib(nn.Module):
+
+def mlp(sizes, activation, activate_out):
+  """Linear layers with an activation between them, and after the last if asked."""
+  layers = []
+  for index, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
+    layers.append(nn.Linear(n_in, n_out))
+    if activate_out or index < len(sizes) - 2:
+      layers.append(ACTIVATIONS[activation]())
+  return nn.Sequential(*layers)
+
+
+class Classifier(nn.Module):
+  """Encoder and linear decoder, cross-entropy."""
+
+  def __init__(self, problem):
+    super().__init__()
+    sizes, activation = problem["sizes"].tolist(), str(problem["activation"])
+    self.encoder = mlp(sizes, activation, bool(problem["activate_out"]))
+    self.decoder = nn.Linear(*problem["shape"].tolist())
+
+  def forward(self, x, y):
+    """Returns the loss."""
+    return nn.functional.cross_entropy(self.decoder(self.encoder(x)), y)
+
+
+class Vib(Classifier):
   """Encoder to means and scales, one sample of the code, linear decoder."""
 
-  def __init__(self, sizes, dim, classes, shift):
-    super().__init__()
-    layers = []
-    for index, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
-      layers += [nn.Linear(n_in, n_out), *([nn.ReLU()] if index < len(sizes) - 2 else [])]
-    self.encoder = nn.Sequential(*layers)
-    self.decoder = nn.Linear(dim, classes)
-    self.shift = shift
+  def __init__(self, problem):
+    super().__init__(problem)
+    self.shift, self.beta = float(problem["shift"]), float(problem["beta"])
 
-  def forward(self, x, y, beta):
+  def forward(self, x, y):
     """Returns the loss: cross-entropy plus beta times KL(N(mean, scale^2) || N(0, 1))."""
     mean, raw = self.encoder(x).chunk(2, dim=1)
     scale = nn.functional.softplus(raw + self.shift)
     code = torch.addcmul(mean, scale, torch.randn_like(mean))
     distortion = nn.functional.cross_entropy(self.decoder(code), y)
     rate = mean.square() + scale.square() - 2.0 * scale.log() - 1.0
-    return distortion + (0.5 * beta / x.shape[0]) * rate.sum()
+    return distortion + (0.5 * self.beta / x.shape[0]) * rate.sum()
 
 
 class Contestant:
@@ -48,7 +69,8 @@ class Contestant:
   def __init__(self, problem, adam, compiled):
     torch.manual_seed(0)
     self.problem, self.position = problem, 0
-    self.model = Vib(problem["sizes"].tolist(), *problem["shape"].tolist(), float(problem["shift"]))
+    device = str(problem["device"])
+    self.model = (Vib if problem["sampled"] else Classifier)(problem).to(device)
     self.start()
     # "fused": one pass over memory a tensor; "foreach": a list of tensors an operation.
     how = {adam: True} if adam in ("fused", "foreach") else {"foreach": False, "fused": False}
@@ -56,10 +78,10 @@ class Contestant:
       self.model.parameters(), lr=float(problem["learning_rate"]), eps=1e-8, **how
     )
     self.loss = torch.compile(self.model) if compiled else self.model
-    self.x, self.y = (torch.from_numpy(problem[name]) for name in ("x", "y"))
-    self.y = self.y.long()
-    self.rows = torch.from_numpy(problem["rows"]).long()
-    self.beta = float(problem["beta"])
+    self.x, self.y, self.rows = (
+      torch.from_numpy(problem[name]).to(device) for name in ("x", "y", "rows")
+    )
+    self.y, self.rows = self.y.long(), self.rows.long()
     self.low, self.high = problem["value_range"].tolist()
 
   def start(self):
@@ -74,10 +96,11 @@ class Contestant:
     """Makes one update and returns the loss, not read back."""
     rows = self.rows[self.position % len(self.rows)]
     self.position += 1
-    x = self.x.index_select(0, rows).float()
-    x = x.mul_((self.high - self.low) / 255.0).add_(self.low)
+    x = self.x.index_select(0, rows)
+    if not x.is_floating_point():
+      x = x.float().mul_((self.high - self.low) / 255.0).add_(self.low)
     y = self.y.index_select(0, rows)
-    loss = self.loss(x, y, self.beta)
+    loss = self.loss(x, y)
     self.adam.zero_grad(set_to_none=True)
     loss.backward()
     self.adam.step()
@@ -88,6 +111,8 @@ def main():
   """Answers commands until standard input ends."""
   with np.load(sys.argv[1]) as file:
     problem = {name: file[name] for name in file.files}
+  if str(problem["device"]) == "cuda" and not torch.cuda.is_available():
+    problem["device"] = np.array("cpu")
   torch.set_num_threads(os.cpu_count())
   torch.set_flush_denormal(True)  # as XLA does
   contestants = {}
@@ -95,6 +120,7 @@ def main():
     {
       "torch": torch.__version__.split("+")[0],
       "threads": torch.get_num_threads(),
+      "device": str(problem["device"]),
       "numpy": np.__version__,
     }
   )

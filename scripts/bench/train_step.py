@@ -20,40 +20,28 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
 import functools
-import json
 import os
 import pathlib
-import platform
-import random
-import re
-import subprocess
-import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))
 
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
+import common
+import jax
+import jax.numpy as jnp
+import numpy as np
+from common import CHECKED, DEPTH, check, ratio, say
 
-from configs.variational import vib_mnist  # noqa: E402
-from ibjax.core.config import resolved  # noqa: E402
-from ibjax.train import setup as setup_lib  # noqa: E402
+from configs.variational import vib_mnist
+from ibjax.core.config import resolved
+from ibjax.train import setup as setup_lib
 
-TORCH = "2.13.0"
-PAGE = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- train_step:begin -->", "<!-- train_step:end -->"
-DEPTH = 50  # steps per dispatch, the default of a config
 EMA = 0.999
-CHECKED = 20  # steps whose losses are compared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,45 +73,6 @@ def build(size: Size, ema: float | None) -> setup_lib.Setup:
     config.train.steps_per_dispatch = DEPTH
     config.train.duration = "100000 epochs"
   return setup_lib.build(resolved(config), devices=jax.devices()[:1])
-
-
-class Ibjax:
-  """The trainer's inner loop over `Setup`: its tables, its dispatches, its look at `bad_step`."""
-
-  def __init__(self, setup: setup_lib.Setup):
-    self.setup, self.feed = setup, setup.train_feed()
-    self.state = setup.runner.init(setup.hyper)
-    self.tables = self.feed.tables(self._chunks())
-    jax.block_until_ready(self.state)
-
-  @staticmethod
-  def _chunks() -> Iterator[tuple[int, int]]:
-    step = 0
-    while True:
-      yield step, DEPTH
-      step += DEPTH
-
-  def __call__(self, steps: int) -> float:
-    began = time.perf_counter()
-    for _ in range(0, steps, DEPTH):
-      table = next(self.tables)
-      self.state = self.setup.runner.run(
-        self.state, self.feed.data, table, np.int32(DEPTH), self.setup.hyper
-      )
-      if int(self.state.bad_step) >= 0:
-        raise RuntimeError("the loss became NaN or infinite")
-    return time.perf_counter() - began
-
-  def losses(self, steps: int) -> list[float]:
-    """The losses of the first steps, one dispatch each, of a run of its own."""
-    state, values, before = self.setup.runner.init(self.setup.hyper), [], 0.0
-    tables = self.feed.tables((step, 1) for step in range(steps))
-    for table in tables:
-      state = self.setup.runner.run(state, self.feed.data, table, np.int32(1), self.setup.hyper)
-      total = float(state.acc["loss_nats"][0]) / self.setup.config["data"]["batch_size"]
-      values.append(total - before)
-      before = total
-    return values
 
 
 def bare_step(setup: setup_lib.Setup) -> Callable[..., Any]:
@@ -211,141 +160,10 @@ class Bare:
     return np.asarray(self.run(self._start(), self.data, rows)[1]).tolist()
 
 
-class Worker:
-  """The process that runs PyTorch."""
-
-  def __init__(self, python: pathlib.Path, problem: pathlib.Path):
-    script = pathlib.Path(__file__).with_name("torch_worker.py")
-    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    self.process = subprocess.Popen(
-      [str(python), str(script), str(problem)],
-      env=env,
-      text=True,
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-    )
-    self.about = self._read()
-
-  def _read(self) -> dict[str, Any]:
-    line = self.process.stdout.readline()
-    if not line:
-      raise SystemExit("train_step: the PyTorch process ended; its message is above.")
-    return json.loads(line)
-
-  def ask(self, **command: Any) -> dict[str, Any]:
-    """Sends a command and waits for its answer."""
-    self.process.stdin.write(json.dumps(command) + "\n")
-    self.process.stdin.flush()
-    return self._read()
-
-  def run(self, name: str, steps: int) -> float:
-    """Trains; returns seconds."""
-    answer = self.ask(do="run", name=name, steps=steps)
-    if "error" in answer:
-      raise SystemExit(f"train_step: PyTorch failed: {answer['error']}")
-    return answer["seconds"]
-
-  def close(self) -> None:
-    """Ends the process."""
-    self.process.stdin.close()
-    self.process.wait(60)
-
-
-def torch_python() -> pathlib.Path:
-  """The Python of PyTorch's environment, which is made when it is not there."""
-  folder = ROOT / ".venv-bench"
-  python, stamp = folder / "bin" / "python", folder / "stamp"
-  wanted = f"torch=={TORCH} numpy=={np.__version__}"
-  if not (stamp.exists() and stamp.read_text() == wanted):
-    say(f"making {folder.name} with {wanted} (some minutes)")
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    subprocess.run([*pip, *wanted.split()], check=True)
-    stamp.write_text(wanted)
-  return python
-
-
-def write_problem(path: pathlib.Path, setup: setup_lib.Setup, data: Any, rows: np.ndarray) -> None:
-  """Writes what the worker needs: data, batches, initial weights, constants."""
-  config = setup.config
-  params = jax.device_get(setup.runner.init(setup.hyper).params)
-  layers = [*params["encoder"].values(), *params["decoder"].values()]
-  arrays = {f"kernel_{i}": layer["kernel"] for i, layer in enumerate(layers)}
-  arrays |= {f"bias_{i}": layer["bias"] for i, layer in enumerate(layers)}
-  encoder = layers[: len(config["encoder"]["hidden"]) + 1]
-  np.savez(
-    path,
-    x=np.asarray(data["x"]).reshape(len(data["y"]), -1),
-    y=np.asarray(data["y"]),
-    rows=rows,
-    sizes=[encoder[0]["kernel"].shape[0], *(e["kernel"].shape[1] for e in encoder)],
-    shape=[config["bottleneck"]["dim"], setup.spec.num_classes],
-    shift=config["bottleneck"]["scale_shift"],
-    beta=config["objective"]["beta"],
-    learning_rate=config["optimizer"]["learning_rate"],
-    value_range=config["data"]["value_range"],
-    **arrays,
-  )
-
-
-def check(name: str, found: list[float], expected: list[float], tolerance: float) -> str:
-  """Compares losses; returns the largest relative difference as text, or ends the program."""
-  worst = float(np.max(np.abs(np.array(found) / np.array(expected) - 1.0)))
-  if not worst <= tolerance:
-    raise SystemExit(
-      f"train_step: {name} is not the same model: its losses differ by {worst:.2%}, "
-      f"more than {tolerance:.2%}.\n  {found}\n  {expected}"
-    )
-  return f"{worst:.1e}"
-
-
-def alternate(
-  contestants: dict[str, Callable[[int], float]], rounds: int, seconds: float
-) -> dict[str, np.ndarray]:
-  """Lets contestants take turns; returns the steps per second of each in each round."""
-  steps = {}
-  for name, run in contestants.items():
-    run(DEPTH)  # the first turn compiles
-    rate = DEPTH / run(DEPTH)
-    steps[name] = max(1, round(rate * seconds / DEPTH)) * DEPTH
-    run(steps[name])
-  rates: dict[str, list[float]] = {name: [] for name in contestants}
-  order, shuffler = list(contestants), random.Random(0)
-  for _ in range(rounds):
-    shuffler.shuffle(order)
-    for name in order:
-      rates[name].append(steps[name] / contestants[name](steps[name]))
-  return {name: np.array(values) for name, values in rates.items()}
-
-
-def fastest_adam(worker: Worker, seconds: float) -> str:
-  """Opens PyTorch's eager loop with each of its Adams; leaves the fastest open as "eager"."""
-  kinds = ("fused", "foreach", "single")
-  for kind in kinds:
-    answer = worker.ask(do="open", name=kind, adam=kind, compile=False)
-    if "error" in answer:
-      raise SystemExit(f"train_step: PyTorch failed: {answer['error']}")
-  rates = alternate(
-    {kind: functools.partial(worker.run, kind) for kind in kinds}, 5, min(seconds, 0.5)
-  )
-  say("PyTorch's Adams: " + ", ".join(f"{k} {np.median(r):.1f} steps/s" for k, r in rates.items()))
-  best = max(kinds, key=lambda kind: float(np.median(rates[kind])))
-  for kind in kinds:
-    worker.ask(do="close", name=kind)
-  worker.ask(do="open", name="eager", adam=best, compile=False)
-  return best
-
-
 def race(name: str, size: Size, rounds: int, seconds: float) -> dict[str, Any]:
   """Runs one size; returns its figures."""
-  plain, averaged = Ibjax(build(size, None)), Ibjax(build(size, EMA))
-  data = plain.feed.data
-  rows = np.concatenate(
-    [
-      np.asarray(table["rows"])
-      for table in plain.feed.tables((step, DEPTH) for step in range(0, 12 * DEPTH, DEPTH))
-    ]
-  )
+  plain, averaged = common.Loop(build(size, None)), common.Loop(build(size, EMA))
+  data, rows = plain.feed.data, plain.rows(12)
   bare, bare_averaged = Bare(plain.setup, data, rows), Bare(averaged.setup, data, rows)
   reference = plain.losses(CHECKED)
   differences = {
@@ -360,13 +178,13 @@ def race(name: str, size: Size, rounds: int, seconds: float) -> dict[str, Any]:
     "ibjax_ema": averaged,
     "bare_ema": bare_averaged,
   }
-  python = torch_python()
+  python = common.torch_python()
   with tempfile.TemporaryDirectory() as folder:
     problem = pathlib.Path(folder) / "problem.npz"
-    write_problem(problem, plain.setup, data, rows)
-    worker = Worker(python, problem)
+    common.write_problem(problem, plain.setup, data, rows)
+    worker = common.Worker(python, problem)
   try:
-    adam = fastest_adam(worker, seconds)
+    adam = common.fastest_adam(worker, seconds)
     losses = worker.ask(do="losses", name="eager", steps=CHECKED)["losses"]
     # Its noise is drawn by another generator.
     differences["eager"] = check("PyTorch", losses, reference, 0.05)
@@ -376,7 +194,7 @@ def race(name: str, size: Size, rounds: int, seconds: float) -> dict[str, Any]:
       say(f"torch.compile does not work here: {answer['error']}")
     else:
       contestants["compiled"] = functools.partial(worker.run, "compiled")
-    rates = alternate(contestants, rounds, seconds)
+    rates = common.alternate(contestants, rounds, seconds)
   finally:
     worker.close()
   load = os.getloadavg()[0]
@@ -391,30 +209,8 @@ def race(name: str, size: Size, rounds: int, seconds: float) -> dict[str, Any]:
   return figures | {"differences": differences}
 
 
-def say(message: str) -> None:
-  """Tells what goes on, on stderr."""
-  print(f"train_step: {message}", file=sys.stderr, flush=True)
-
-
-def ratio(rates: dict[str, np.ndarray], a: str, b: str) -> str:
-  """Median of the rounds' ratios of a to b, with quartiles."""
-  low, middle, high = np.percentile(rates[a] / rates[b], (25, 50, 75))
-  return f"{middle:.2f} ({low:.2f} to {high:.2f})"
-
-
-def cpu_name() -> str:
-  """The model of the processor."""
-  try:
-    text = pathlib.Path("/proc/cpuinfo").read_text()
-  except OSError:
-    return platform.machine()
-  found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-  return found.group(1).strip() if found else platform.machine()
-
-
-def report(results: list[dict[str, Any]], command: str) -> str:
+def report(results: list[dict[str, Any]]) -> str:
   """The section of the page."""
-  about = results[0]["about"]
   labels = {
     "ibjax": "ibjax",
     "bare": "bare JAX loop",
@@ -422,14 +218,7 @@ def report(results: list[dict[str, Any]], command: str) -> str:
     "bare_ema": "bare JAX loop, averaged weights",
     "compiled": "PyTorch, torch.compile",
   }
-  lines = [
-    f"Measured {datetime.date.today().isoformat()} with `{command}`",
-    f"on {cpu_name()}, {os.cpu_count()} cores; Python {platform.python_version()}, "
-    f"jax {jax.__version__}, PyTorch {about['torch']} ({about['threads']} threads), "
-    f"numpy {np.__version__}"
-    + (f", XLA_FLAGS={flags}" if (flags := os.environ.get("XLA_FLAGS")) else "")
-    + ".",
-  ]
+  lines = common.conditions(results[0]["about"])
   for result in results:
     rates, size, differences = result["rates"], result["size"], result["differences"]
     labels["eager"] = f"PyTorch, eager, {result['adam']} Adam"
@@ -461,16 +250,6 @@ def report(results: list[dict[str, Any]], command: str) -> str:
   return "\n".join(lines)
 
 
-def write(section: str) -> None:
-  """Puts the section between the page's markers."""
-  text = PAGE.read_text()
-  before, _, rest = text.partition(BEGIN)
-  _, marker, after = rest.partition(END)
-  if not marker:
-    raise SystemExit(f"train_step: {PAGE.name} lacks the markers {BEGIN} and {END}.")
-  PAGE.write_text(f"{before}{BEGIN}\n\n{section}\n\n{END}{after}")
-
-
 def main() -> None:
   """Parses flags, races, prints, and writes the page if asked."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -486,11 +265,10 @@ def main() -> None:
   for name in names:
     say(f"size '{name}': {SIZES[name]}")
     results.append(race(name, SIZES[name], flags.rounds, flags.seconds))
-  script = pathlib.Path(__file__).resolve().relative_to(ROOT)
-  section = report(results, " ".join(["python", str(script), *sys.argv[1:]]))
+  section = report(results)
   print(section)
   if flags.write:
-    write(section)
+    common.write(section, "train_step")
 
 
 if __name__ == "__main__":
