@@ -190,7 +190,8 @@ def test_dry_run_puts_nothing_on_a_device():
   ("arguments", "message"),
   [
     (["trian"], "Did you mean 'train'"),
-    (["table"], "unknown verb 'table'"),
+    (["launsh"], "unknown verb 'launsh'"),
+    (["table"], "needs one experiment's folder"),
     (["train"], "needs --config=FILE.py"),
     (["train", "--confg=x.py"], "Did you mean '--config'"),
     (["train", f"--config={VIB}"], "needs --workdir=FOLDER"),
@@ -276,12 +277,18 @@ def test_on_a_terminal_one_line_is_redrawn(tmp_path):
 
 def test_data_that_changed_since_the_run_began_are_refused(tmp_path):
   from ibjax.core.errors import ConfigError
-  from ibjax.verbs.train import make_manifest
+  from ibjax.train.outcome import make_manifest
+  from ibjax.train.records import session
   from tests.helpers import tiny_setup
 
   setup = tiny_setup()
-  manifest = make_manifest(setup, ["--config=x.py"], None)
-  assert make_manifest(setup, ["--config=x.py"], manifest)["resumes"]
+  about = {"command": "ibjax train --config=x.py"}
+
+  def again(old):
+    return make_manifest(setup, setup.config, about, old, session())
+
+  manifest = again(None)
+  assert again(manifest)["resumes"]
   changed = {**manifest, "data": {**manifest["data"], "fingerprint": "0" * 64}}
   with pytest.raises(ConfigError, match="has changed since this run began"):
-    make_manifest(setup, ["--config=x.py"], changed)
+    again(changed)
