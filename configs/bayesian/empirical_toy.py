@@ -37,13 +37,4 @@ def get_config(argument: str = ""):
   c.bottleneck = dict(fn="ibjax.bottlenecks.identity:identity", dim=50)
   c.objective = dict(fn="ibjax.objectives.supervised.cross_entropy:cross_entropy")
   c.eval.samples = 1  # nothing is sampled
-  if variant == "full":
-    c.train.duration = "20000 steps"
-    c.eval.every = "10000 steps"
-    c.checkpoint.every = "10000 steps"
-  if variant == "smoke":
-    c.train.duration = "100 steps"
-    c.train.steps_per_dispatch = 50
-    c.train.log_every = "50 steps"
-    c.eval.samples = min(c.eval.samples, 4)
-  return c
+  return base.few_examples_variant(c, variant)

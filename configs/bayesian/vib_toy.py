@@ -44,13 +44,4 @@ def get_config(argument: str = ""):
   c.objective = dict(fn="ibjax.objectives.variational.vib:vib", beta=0.1)
   c.train.samples = 4
   c.eval.samples = 32
-  if variant == "full":
-    c.train.duration = "20000 steps"
-    c.eval.every = "10000 steps"
-    c.checkpoint.every = "10000 steps"
-  if variant == "smoke":
-    c.train.duration = "100 steps"
-    c.train.steps_per_dispatch = 50
-    c.train.log_every = "50 steps"
-    c.eval.samples = min(c.eval.samples, 4)
-  return c
+  return base.few_examples_variant(c, variant)

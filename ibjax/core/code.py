@@ -74,8 +74,8 @@ def modules(config: Mapping[str, Any], root: pathlib.Path) -> list[str]:
     if name in found:
       continue
     found.add(name)
-    tree = ast.parse(_file(root, name).read_text(encoding="utf-8"))
-    open_ends += [imported for imported in _imports(tree, name) if _counts(root, imported)]
+    source = _file(root, name).read_text(encoding="utf-8")
+    open_ends += [imported for imported in _imports(source, name) if _counts(root, imported)]
   return sorted(found)
 
 
@@ -131,15 +131,18 @@ def _named(config: Mapping[str, Any]) -> Iterator[str]:
         yield match[1]
 
 
-def _imports(tree: ast.Module, module: str) -> Iterator[str]:
-  for node in ast.walk(tree):
+@functools.lru_cache(maxsize=512)  # a table asks for the same modules for every run
+def _imports(source: str, module: str) -> tuple[str, ...]:
+  found: list[str] = []
+  for node in ast.walk(ast.parse(source)):
     if isinstance(node, ast.Import):
-      yield from (alias.name for alias in node.names)
+      found += (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
       package = module.split(".")[: -node.level] if node.level else []
       base = ".".join([*package, *([node.module] if node.module else [])])
       # What is imported from a package may be a module or a name in it; `_counts` tells.
-      yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
+      found += (base, *(f"{base}.{alias.name}" for alias in node.names))
+  return tuple(found)
 
 
 def _counts(root: pathlib.Path, name: str) -> bool:

@@ -156,6 +156,28 @@ def few_examples(c: ml_collections.ConfigDict, n: int = 400) -> ml_collections.C
   return c
 
 
+def few_examples_variant(c: ml_collections.ConfigDict, variant: str) -> ml_collections.ConfigDict:
+  """Makes a recipe of `few_examples` ten times as long ("full"), or 100 steps ("smoke").
+
+  Args:
+    c: the finished recipe; changed in place.
+    variant: as `choose_variant` gives it; "" changes nothing.
+
+  Returns:
+    The same config.
+  """
+  if variant == "full":
+    c.train.duration = "20000 steps"
+    c.eval.every = "10000 steps"
+    c.checkpoint.every = "10000 steps"
+  if variant == "smoke":
+    c.train.duration = "100 steps"
+    c.train.steps_per_dispatch = 50
+    c.train.log_every = "50 steps"
+    c.eval.samples = min(c.eval.samples, 4)
+  return c
+
+
 def shrink(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """Shrinks a recipe to its smoke form: the same method in seconds, on scikit-learn's digits.
 

@@ -67,6 +67,25 @@ def make_manifest(
   return {**manifest, **kept, "resumes": [*old.get("resumes", []), entry]}
 
 
+def check_same(
+  old: Mapping[str, Any], new: Mapping[str, Any], workdir: pathlib.Path, advice: str
+) -> None:
+  """Raises ConfigError, with the difference, unless a folder's run is of the config asked for.
+
+  Args:
+    old: the resolved config in the folder's manifest.
+    new: the resolved config asked for.
+    workdir: the run's folder, for the message.
+    advice: what to do, the end of the message.
+
+  Raises:
+    ConfigError: they differ.
+  """
+  if lines := difference(old, new):
+    shown = "\n  ".join(lines)
+    raise ConfigError(f"{workdir} holds a run of another config:\n  {shown}\n{advice}")
+
+
 def write_results(
   setup: Setup,
   config: Mapping[str, Any],

@@ -22,10 +22,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from ibjax.core import files
-from ibjax.core.config import config_hash, difference, flatten
+from ibjax.core.config import config_hash, flatten
 from ibjax.core.errors import ConfigError, WorkdirError
 from ibjax.core.types import TrainState
-from ibjax.train import loop, outcome, records
+from ibjax.train import loop, outcome, plan, records
 from ibjax.train.checkpoint import Checkpoints
 from ibjax.train.members import PopulationRunner
 from ibjax.train.memory import members_that_fit
@@ -116,14 +116,8 @@ def finished(member: Member) -> bool:
 
   Returns:
     True when result.json is there and is of the member's config.
-
-  Raises:
-    WorkdirError: the folder's manifest is damaged.
   """
-  if not (member.folder / "result.json").exists():
-    return False
-  manifest = records.read_manifest(member.folder)
-  return manifest is not None and manifest["config_hash"] == config_hash(member.config)
+  return plan.finished(member.folder, config_hash(member.config))
 
 
 def waves(members: Sequence[Member]) -> list[list[Member]]:
@@ -170,12 +164,9 @@ def check_members(members: Sequence[Member]) -> None:
     if other is not member:
       raise ConfigError(f"two members of the population have the same folder, {member.folder}.")
     old = records.read_manifest(member.folder) if member.folder.exists() else None
-    if old is not None and (lines := difference(old["config"], member.config)):
-      shown = "\n  ".join(lines)
-      raise ConfigError(
-        f"{member.folder} holds a run of another config:\n  {shown}\n"
-        "Choose another --workdir, or move that folder away."
-      )
+    if old is not None:
+      advice = "Choose another --workdir, or move that folder away."
+      outcome.check_same(old["config"], member.config, member.folder, advice)
 
 
 def _continued(wave: Sequence[Member], home: pathlib.Path) -> Iterator[list[Member]]:

@@ -84,8 +84,12 @@ def run(config: Mapping[str, Any], options: Mapping[str, Any], argv: Sequence[st
   pairing = options["pairing"] or config["pairing"]
   found = member_points(axes, pairing, options["continuation"] or config["continuation"])
   workdir = pathlib.Path(options["workdir"] or "runs/population")
+  solo = _solo(argv)
   members = make_members(
-    found, workdir, lambda extra: _resolve(argv, extra), lambda extra, to: _about(argv, extra, to)
+    found,
+    workdir,
+    lambda extra: _resolve([*solo, *extra]),
+    lambda extra, folder: _about([*solo, *extra], folder),
   )
   check_members(members)
   use_cores(len(members))
@@ -135,13 +139,14 @@ def _tuples(value: Any) -> Any:
   return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def _solo(argv: Sequence[str], extra: Sequence[str]) -> list[str]:
-  """The flags of a member's solo run."""
+def _solo(argv: Sequence[str]) -> list[str]:
+  """The flags that all members' solo runs share."""
+  file = f"--config={flags_lib.config_path(argv)}"
   kept = [f"--{item}" for item in flags_lib.overrides(argv) if _section(item) not in NAMES]
-  config = flags_lib.load_config("train", flags.FlagValues(), _config_flag(argv))
+  config = flags_lib.load_config("train", flags.FlagValues(), [file])
   # Only where the config file itself asks for a population.
   alone = [f"--config.{name}={text}" for name, text in NAMES.items() if config["population"]]
-  return [*_config_flag(argv), *kept, *alone, *extra]
+  return [file, *kept, *alone]
 
 
 def _section(override: str) -> str:
@@ -149,18 +154,13 @@ def _section(override: str) -> str:
   return override.partition("=")[0].split(".")[1]
 
 
-def _config_flag(argv: Sequence[str]) -> list[str]:
-  return [f"--config={flags_lib.config_path(argv)}"]
+def _resolve(solo: Sequence[str]) -> dict[str, Any]:
+  return flags_lib.load_config("train", flags.FlagValues(), solo)
 
 
-def _resolve(argv: Sequence[str], extra: Sequence[str]) -> dict[str, Any]:
-  return flags_lib.load_config("train", flags.FlagValues(), _solo(argv, extra))
-
-
-def _about(argv: Sequence[str], extra: Sequence[str], folder: pathlib.Path) -> dict[str, Any]:
-  solo = _solo(argv, extra)
+def _about(solo: Sequence[str], folder: pathlib.Path) -> dict[str, Any]:
   return {
-    "config_file": flags_lib.config_path(argv),
+    "config_file": flags_lib.config_path(solo),
     "overrides": flags_lib.overrides(solo),
     "command": shlex.join(["ibjax", "train", *solo, f"--workdir={folder}"]),
   }

@@ -12,7 +12,6 @@ import jax
 from absl import flags
 
 from ibjax.core import files
-from ibjax.core.config import difference
 from ibjax.core.errors import ConfigError
 from ibjax.report.page import write_page
 from ibjax.report.row import format_row
@@ -23,6 +22,11 @@ from ibjax.train.setup import Setup, build
 from ibjax.train.warm_start import take_over, warm_state
 from ibjax.verbs import population as population_lib
 from ibjax.verbs.flags import config_path, given, load_config, overrides, wants_help
+
+CONTINUE = (
+  "Choose another --workdir, undo the change, or pass --allow_config_change to continue that run "
+  "under the new config."
+)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -68,7 +72,8 @@ def _one(config: dict[str, Any], options: Mapping[str, Any], argv: Sequence[str]
   records.prepare_workdir(workdir)
   old = records.read_manifest(workdir)
   if old is not None:
-    check_same(old["config"], config, workdir, options["allow_config_change"])
+    if not options["allow_config_change"]:
+      outcome.check_same(old["config"], config, workdir, CONTINUE)
     if old["config"] == config and (workdir / "result.json").exists():
       show(workdir, "this run is finished; its row:")
       return 0
@@ -129,30 +134,6 @@ def start_processes(options: Mapping[str, Any]) -> None:
     )
   jax.config.update("jax_cpu_collectives_implementation", "gloo")
   jax.distributed.initialize(options["coordinator"], count, number)
-
-
-def check_same(
-  old: dict[str, Any], new: dict[str, Any], workdir: pathlib.Path, allowed: bool
-) -> None:
-  """Raises ConfigError, with the difference, unless a run is continued under its own config.
-
-  Args:
-    old: the resolved config in the folder's manifest.
-    new: the resolved config asked for.
-    workdir: the run's folder, for the message.
-    allowed: whether --allow_config_change was given.
-
-  Raises:
-    ConfigError: they differ, and that was not allowed.
-  """
-  lines = difference(old, new)
-  if lines and not allowed:
-    shown = "\n  ".join(lines)
-    raise ConfigError(
-      f"{workdir} holds a run of another config:\n  {shown}\n"
-      "Choose another --workdir, undo the change, or pass --allow_config_change to continue "
-      "that run under the new config."
-    )
 
 
 def finish(
