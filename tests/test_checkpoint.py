@@ -199,7 +199,8 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint_usable(tmp_pat
   )
   assert done.returncode == 2, done.stderr
   assert "could not be written" in done.stderr and "last good one is of step 20" in done.stderr
-  assert done.stderr.strip().splitlines()[-1].startswith("error: a checkpoint could not be")
+  # Not always the last line: threads of Orbax that outlive the run may still complain after it.
+  assert done.stderr.count("\nerror: a checkpoint could not be written") == 1
   again = subprocess.run(
     [sys.executable, "-m", "ibjax.main", *arguments],
     env=environment(),
