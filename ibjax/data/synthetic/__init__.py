@@ -1,0 +1,1 @@
+"""Tasks that know their exact information quantities, in nats."""

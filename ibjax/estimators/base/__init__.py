@@ -1,0 +1,1 @@
+"""What estimators are made with: the contract, checks of samples, intervals, tiles, fitting."""

@@ -1,0 +1,128 @@
+"""Checks of samples before anything is estimated: an error that teaches, or a stated warning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ibjax.core.errors import InputError
+from ibjax.core.estimate import Note
+
+
+def check(estimator: Any, x: Any, y: Any, z: Any) -> tuple[tuple[Any, Any, Any], tuple[Note, ...]]:
+  """Brings samples to the form estimators take, or says what is wrong with them.
+
+  Args:
+    estimator: an `Estimator`; its fields x, y, z and min_n are read.
+    x: [n, d] or [n] numbers, or [n] labels.
+    y: the same, or None.
+    z: the same, or None.
+
+  Returns:
+    ((x, y, z), notes): numpy arrays, [n, d] float64 or [n] int64, None where nothing was given;
+    and warnings about constant columns, duplicate rows and labels given as floats.
+
+  Raises:
+    InputError: NaN or infinity, lengths that differ, too few samples, an array of a kind that the
+      estimator cannot take.
+  """
+  notes: list[Note] = []
+  made = []
+  for name, array, kind in (("x", x, estimator.x), ("y", y, estimator.y), ("z", z, estimator.z)):
+    made.append(_one(estimator.name, name, array, kind, notes))
+  assert made[0] is not None  # every estimator takes x
+  n = len(made[0])
+  for name, array in zip("yz", made[1:]):
+    if array is not None and len(array) != n:
+      raise InputError(
+        f"{estimator.name}: x has {n} rows and {name} has {len(array)}; row i of each must be one "
+        "sample."
+      )
+  if n < estimator.min_n:
+    raise InputError(
+      f"{estimator.name}: {n} samples, expected at least {estimator.min_n}. Give more samples, or "
+      "a smaller k."
+    )
+  return (made[0], made[1], made[2]), tuple(notes)
+
+
+def _one(method: str, name: str, array: Any, kind: str, notes: list[Note]) -> np.ndarray | None:
+  may_lack = kind.endswith("?") or kind == "none"
+  kind = kind.removesuffix("?")
+  if array is None:
+    if may_lack:
+      return None
+    raise InputError(f"{method} needs {name} ({_shown(kind)}).")
+  if kind == "none":
+    raise InputError(f"{method} takes no {name}; leave it out.")
+  values = np.asarray(array)
+  if values.dtype.kind not in "fiub":
+    raise InputError(f"{method}: {name} holds {values.dtype}, expected numbers.")
+  if values.ndim not in (1, 2) or values.size == 0:
+    raise InputError(
+      f"{method}: {name} has shape {list(values.shape)}, expected [n, d] or [n]; flatten images "
+      "to one row each."
+    )
+  if values.dtype.kind == "f" and not np.isfinite(values).all():
+    row = int(np.argwhere(~np.isfinite(values))[0][0])
+    raise InputError(
+      f"{method}: {name} is not finite at row {row} ({values[row].ravel()[:3]}); remove such rows "
+      "from x and y together."
+    )
+  labels = _as_labels(values)
+  if kind == "labels" or (kind == "any" and labels is not None and values.dtype.kind != "f"):
+    if labels is None:
+      raise InputError(
+        f"{method}: {name} must be integer labels [n]; it is {values.dtype} "
+        f"{list(values.shape)}. Use an estimator for real {name}, or round it to classes."
+      )
+    if values.dtype.kind == "f":
+      notes.append(Note("float_labels", f"{name} holds whole numbers as floats; read as labels."))
+    if len(np.unique(labels)) == 1:
+      notes.append(
+        Note("single_class", f"{name} has a single class, so it carries no information: I = 0.")
+      )
+    return labels
+  real = values.astype(np.float64)
+  real = real[:, None] if real.ndim == 1 else real
+  _describe(name, real, notes)
+  return real
+
+
+def _as_labels(values: np.ndarray) -> np.ndarray | None:
+  if values.ndim == 2 and values.shape[1] == 1:
+    values = values[:, 0]
+  if values.ndim != 1 or (values.dtype.kind == "f" and not (values == np.round(values)).all()):
+    return None
+  return values.astype(np.int64)
+
+
+def _describe(name: str, real: np.ndarray, notes: list[Note]) -> None:
+  n, d = real.shape
+  constant = np.flatnonzero(np.ptp(real, axis=0) == 0)
+  if len(constant):
+    notes.append(
+      Note(
+        "constant",
+        f"{name} has {len(constant)} constant columns (the first is {constant[0]}); they carry no "
+        "information.",
+      )
+    )
+  distinct = len(np.unique(real, axis=0))
+  if distinct < n:
+    notes.append(
+      Note(
+        "ties",
+        f"{name} has {n - distinct} duplicate rows of {n}: it is not continuous. Nearest-neighbour "
+        "distances of zero mislead; use 'mixture', or a discrete estimator.",
+      )
+    )
+  if d > n:
+    notes.append(
+      Note("wide", f"{name} has {d} columns and only {n} rows; reduce its dimension first.")
+    )
+
+
+def _shown(kind: str) -> str:
+  return {"labels": "integer labels [n]", "real": "numbers [n, d]"}.get(kind, "numbers or labels")
