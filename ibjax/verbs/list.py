@@ -12,6 +12,7 @@ from ibjax.core import schedules
 from ibjax.core.errors import ConfigError, unknown
 from ibjax.core.resolver import method_modules
 from ibjax.data.source import source_names
+from ibjax.data.synthetic import registry
 
 ROOMS = ("objectives", "bottlenecks", "models", "estimators", "programs", "schedules")
 
@@ -49,8 +50,14 @@ def sources() -> Iterator[tuple[str, str]]:
     yield name, _first_line(importlib.import_module(f"ibjax.data.sources.{name}"))
 
 
+def tasks() -> Iterator[tuple[str, str]]:
+  """Yields (name, what it is) for every family of tasks with exact truth, and each named task."""
+  for name in registry.names():
+    yield name, registry.describe(name)
+
+
 def run(argv: Sequence[str]) -> int:
-  """Prints the methods, configs and data sources there are, all or of one kind.
+  """Prints the methods, configs, data sources and tasks there are, all or of one kind.
 
   Args:
     argv: nothing, or one kind.
@@ -61,13 +68,14 @@ def run(argv: Sequence[str]) -> int:
   Raises:
     ConfigError: an unknown kind; names the nearest one.
   """
-  kinds = (*ROOMS, "data", "configs")
+  kinds = (*ROOMS, "data", "tasks", "configs")
   if len(argv) > 1:
     raise ConfigError(f"`ibjax list` takes one kind at most; got {' '.join(argv)}.")
   if argv and argv[0] not in kinds:
     raise ConfigError(unknown("kind", argv[0], kinds))
   for kind in argv or kinds:
-    rows = list({"data": sources, "configs": configs}.get(kind, lambda k=kind: methods(k))())
+    special = {"data": sources, "tasks": tasks, "configs": configs}
+    rows = list(special.get(kind, lambda k=kind: methods(k))())
     if not rows:
       continue
     width = max(len(name) for name, _ in rows)

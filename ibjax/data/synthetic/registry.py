@@ -1,0 +1,112 @@
+"""From the name of a task to the task: "family:key=value,..." or "bmi:<published id>"."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ibjax.core.errors import ConfigError, unknown
+from ibjax.data.synthetic import additive, beyond_normal, normal, student, transforms
+from ibjax.data.synthetic.task import Task
+
+PREFIX = "bmi:"
+_HINT = "Write family:key=value,..., or bmi:<published id>; see `ibjax list tasks`."
+
+# Name -> factory, whose keywords are the keys of the grammar.
+FAMILIES: Mapping[str, Callable[..., Task]] = {
+  build.__name__: build for module in (normal, student, additive) for build in module.FAMILIES
+}
+
+
+def find(name: str) -> Task:
+  """Returns the task of a name.
+
+  Several values of one key are joined by slashes. Every family takes the key `then`: transforms
+  which leave the information unchanged, applied one after another.
+
+  Args:
+    name: "bmi:<id>" for the 40 published tasks, else "family" or "family:key=value,...".
+
+  Returns:
+    A `Task`.
+
+  Raises:
+    ConfigError: an unknown name, family or key, with the nearest one; a value of another type.
+    InputError: a value out of range.
+
+  Example:
+    >>> from ibjax.data.synthetic import find
+    >>> task = find("gaussian:d=3,rho=0.6")
+    >>> round(task.nats, 6)
+    0.669431
+    >>> [array.shape for array in task.draw(100, seed=0)]
+    [(100, 3), (100, 3)]
+    >>> find("gaussian:then=normal_cdf/half_cube").nats == find("gaussian").nats
+    True
+  """
+  if name.startswith(PREFIX):
+    known = beyond_normal.ids()
+    if name.removeprefix(PREFIX) not in known:
+      raise ConfigError(unknown("task", name, [PREFIX + task for task in known]))
+    return beyond_normal.task(name.removeprefix(PREFIX))
+  head, _, text = name.partition(":")
+  if head not in FAMILIES:
+    hint = f"Did you mean '{PREFIX}{name}'?" if name in beyond_normal.ids() else _HINT
+    raise ConfigError(unknown("family of tasks", head, FAMILIES, hint))
+  keywords, then = _parse(head, text)
+  return transforms.apply(FAMILIES[head](**keywords), then)
+
+
+def names() -> list[str]:
+  """Lists the tasks that need no keys.
+
+  Returns:
+    Every family, whose keys all have defaults, and the 40 published tasks.
+  """
+  return sorted(FAMILIES) + [PREFIX + task for task in beyond_normal.ids()]
+
+
+def describe(name: str) -> str:
+  """Says in a line what a family is and which keys it takes.
+
+  Args:
+    name: of a family, or "bmi:<id>".
+
+  Returns:
+    The first line of the factory's docstring with its keys, or the task's source.
+  """
+  if name.startswith(PREFIX):
+    return find(name).source
+  build = FAMILIES[name]
+  keys = ", ".join(inspect.signature(build).parameters)
+  return f"{(inspect.getdoc(build) or '').partition(chr(10))[0]} Keys: {keys or 'none'}."
+
+
+def _parse(head: str, text: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+  types = typing.get_type_hints(inspect.unwrap(FAMILIES[head]))
+  types.pop("return", None)
+  keywords: dict[str, Any] = {}
+  then: tuple[str, ...] = ()
+  for item in filter(None, text.split(",")):
+    key, _, value = item.partition("=")
+    if key == "then":
+      then = tuple(value.split("/"))
+      continue
+    if key not in types:
+      raise ConfigError(unknown(f"key of task '{head}'", key, [*types, "then"], _HINT))
+    try:
+      keywords[key] = _convert(types[key], value)
+    except ValueError:
+      wanted = {int: "a whole number", float: "a number"}.get(
+        types[key], "numbers joined by slashes"
+      )
+      raise ConfigError(f"task '{head}': {key}={value!r}, expected {wanted}.") from None
+  return keywords, then
+
+
+def _convert(kind: Any, text: str) -> Any:
+  if kind in (int, float, str):
+    return kind(text)
+  return tuple(float(part) for part in text.split("/"))

@@ -1,0 +1,243 @@
+"""Injective maps of x and of y: they change every density and no information.
+
+The maps are those of the 40 tasks of Czyz et al. 2023, "Beyond Normal: On the Evaluation of Mutual
+Information Estimators"; here any of them applies to any task of real variables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy.special import ndtr
+
+from ibjax.core.errors import ConfigError, InputError, unknown
+from ibjax.data.synthetic.task import Arrays, Task
+
+Map = Callable[[np.ndarray], np.ndarray]
+
+# Weights and means of the two unit-variance normals that `bimodal` maps uniform values to.
+_MODES_X = ((0.3, 0.7), (0.0, 5.0))
+_MODES_Y = ((0.5, 0.5), (-1.0, 3.0))
+# How far from a mean no quantile of float64 lies.
+_FAR = 40.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Transform:
+  """A map of x and another of y.
+
+  Attributes:
+    x: [n, dx] -> [n, dx'].
+    y: [n, dy] -> [n, dy'].
+    widen_x: dx' - dx.
+    least: (dx, dy) at least.
+    most: (dx, dy) at most; 0 for any.
+    keeps_volume: whether differential entropies are unchanged.
+  """
+
+  x: Map
+  y: Map
+  widen_x: int = 0
+  least: tuple[int, int] = (1, 1)
+  most: tuple[int, int] = (0, 0)
+  keeps_volume: bool = False
+
+
+def half_cube(x: np.ndarray) -> np.ndarray:
+  """Maps each value to x sqrt|x|: longer tails, and a density with a pole at 0.
+
+  Args:
+    x: any shape.
+
+  Returns:
+    The same shape.
+  """
+  return x * np.sqrt(np.abs(x))
+
+
+def normal_cdf(x: np.ndarray) -> np.ndarray:
+  """Maps each value by the standard normal distribution function, to (0, 1).
+
+  Args:
+    x: any shape.
+
+  Returns:
+    The same shape.
+
+  Raises:
+    InputError: a value so far out that its image rounds to 0 or 1: the map would lose information.
+  """
+  image = ndtr(x)
+  if np.any((image == 0.0) | (image == 1.0)):
+    raise InputError(
+      f"normal_cdf: a value of {np.max(np.abs(x)):.3g} rounds to 0 or 1, where distinct values "
+      "fall together. Apply it to variables of unit scale and light tails."
+    )
+  return image
+
+
+def wiggly_x(x: np.ndarray) -> np.ndarray:
+  """Adds three small waves to x; increasing, as the slopes of the waves sum to less than 1.
+
+  Args:
+    x: any shape.
+
+  Returns:
+    The same shape.
+  """
+  return x + 0.4 * np.sin(x) + 0.2 * np.sin(1.7 * x + 1.0) + 0.03 * np.sin(3.3 * x - 2.5)
+
+
+def wiggly_y(y: np.ndarray) -> np.ndarray:
+  """Adds three other waves to y; increasing too.
+
+  Args:
+    y: any shape.
+
+  Returns:
+    The same shape.
+  """
+  return y - 0.4 * np.sin(0.4 * y) + 0.17 * np.sin(1.3 * y + 3.5) + 0.02 * np.sin(4.3 * y - 2.5)
+
+
+def swiss_roll(u: np.ndarray) -> np.ndarray:
+  """Rolls an interval into the plane: t (cos t, sin t) / 21 with t = 3/2 pi (1 + 2 u).
+
+  Args:
+    u: [n, 1] values of [0, 1]; the roll is injective wherever t > 0.
+
+  Returns:
+    [n, 2].
+
+  Raises:
+    InputError: values outside [0, 1].
+  """
+  _in_unit_interval("swissroll_x", u)
+  t = 1.5 * np.pi * (1.0 + 2.0 * u)
+  return np.concatenate([t * np.cos(t), t * np.sin(t)], axis=1) / 21.0
+
+
+def spiral(x: np.ndarray, first: int) -> np.ndarray:
+  """Turns each row by an angle that grows with its norm; volumes are unchanged.
+
+  Args:
+    x: [n, d].
+    first: the plane of coordinates `first` and `first + 1` is turned, by |x|^2 / d.
+
+  Returns:
+    [n, d].
+  """
+  angle = np.sum(x**2, axis=1) / x.shape[1]
+  cos, sin = np.cos(angle), np.sin(angle)
+  turned = x.copy()
+  turned[:, first] = cos * x[:, first] - sin * x[:, first + 1]
+  turned[:, first + 1] = sin * x[:, first] + cos * x[:, first + 1]
+  return turned
+
+
+def mixture_quantile(u: np.ndarray, weights: Sequence[float], means: Sequence[float]) -> np.ndarray:
+  """Quantiles of a mixture of unit-variance normals, by bisection to the last bit.
+
+  Args:
+    u: values of (0, 1), any shape.
+    weights: of the normals, summing to 1.
+    means: of the normals.
+
+  Returns:
+    The same shape.
+
+  Raises:
+    InputError: values outside [0, 1].
+  """
+  _in_unit_interval("bimodal", u)
+  low, high = np.full(u.shape, min(means) - _FAR), np.full(u.shape, max(means) + _FAR)
+  while True:
+    middle = 0.5 * (low + high)
+    if np.all((middle <= low) | (middle >= high)):
+      return middle
+    above = sum(w * ndtr(middle - mean) for w, mean in zip(weights, means)) >= u
+    low, high = np.where(above, low, middle), np.where(above, middle, high)
+
+
+def _same(x: np.ndarray) -> np.ndarray:
+  return x
+
+
+def _in_unit_interval(name: str, u: np.ndarray) -> None:
+  if np.any((u < 0.0) | (u > 1.0)):
+    raise InputError(f"{name} takes values of [0, 1]; put normal_cdf before it.")
+
+
+TRANSFORMS = {
+  "asinh": Transform(np.arcsinh, np.arcsinh),
+  "bimodal": Transform(
+    functools.partial(mixture_quantile, weights=_MODES_X[0], means=_MODES_X[1]),
+    functools.partial(mixture_quantile, weights=_MODES_Y[0], means=_MODES_Y[1]),
+  ),
+  "half_cube": Transform(half_cube, half_cube),
+  "normal_cdf": Transform(normal_cdf, normal_cdf),
+  "spiral": Transform(
+    functools.partial(spiral, first=0),
+    functools.partial(spiral, first=1),
+    least=(2, 3),
+    keeps_volume=True,
+  ),
+  "swissroll_x": Transform(swiss_roll, _same, widen_x=1, most=(1, 0)),
+  "wiggly": Transform(wiggly_x, wiggly_y),
+}
+
+
+def apply(task: Task, then: Sequence[str]) -> Task:
+  """Transforms a task; its information and its draws of the untransformed rows stay the same.
+
+  Args:
+    task: a task of real x and y.
+    then: names of `TRANSFORMS`, the first one first.
+
+  Returns:
+    A new `Task`, named with the key `then`; the task itself when there is nothing to apply.
+
+  Raises:
+    ConfigError: an unknown transform; names the nearest.
+    InputError: labels, a conditional task, or widths that a transform does not take.
+
+  Example:
+    >>> from ibjax.data.synthetic.normal import gaussian
+    >>> apply(gaussian(d=3), ("spiral",)).id
+    'gaussian:d=3,then=spiral'
+  """
+  if not then:
+    return task
+  for name in then:
+    if name not in TRANSFORMS:
+      raise ConfigError(unknown("transform", name, TRANSFORMS))
+  if not (task.dx and task.dy) or task.dz is not None:
+    raise InputError(f"{task.id}: transforms are for pairs of real variables, without a z.")
+  maps, dx = [TRANSFORMS[name] for name in then], task.dx
+  for name, each in zip(then, maps):
+    for side, width, least, most in zip("xy", (dx, task.dy), each.least, each.most):
+      if width < least or (most and width > most):
+        wanted = f"exactly {most}" if most == least else f"at least {least}"
+        raise InputError(f"{task.id}: {name} takes a d{side} of {wanted}, found {width}.")
+    dx += each.widen_x
+
+  def sample(rng: np.random.Generator, n: int) -> Arrays:
+    x, y = task.sample(rng, n)
+    for each in maps:
+      x, y = each.x(x), each.y(y)
+    return x, y
+
+  joined = "," if ":" in task.id else ":"
+  return dataclasses.replace(
+    task,
+    id=f"{task.id}{joined}then={'/'.join(then)}",
+    dx=dx,
+    sample=sample,
+    source=f"{task.source}; then injective maps of x and of y",
+    entropies=task.entropies if all(each.keeps_volume for each in maps) else {},
+    x_shape=(),
+    stream=task.stream or task.id,
+  )

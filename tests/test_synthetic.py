@@ -1,0 +1,295 @@
+"""Tasks with exact truth: the published 40, the grammar of names, truths by another route."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+
+import numpy as np
+import pytest
+from scipy import integrate, special, stats
+
+from ibjax.core.errors import ConfigError, InputError
+from ibjax.data.synthetic import find, names
+from ibjax.data.synthetic import transforms as transforms_lib
+
+# As published with Czyz et al. 2023; computed there in float32, so good to about 1e-7.
+PUBLISHED = {
+  "1v1-normal-0.75": 0.4133392866,
+  "normal_cdf-1v1-normal-0.75": 0.4133392866,
+  "1v1-additive-0.1": 1.7094379663,
+  "1v1-additive-0.75": 0.3333333333,
+  "1v1-bimodal-0.75": 0.4133392866,
+  "wiggly-1v1-normal-0.75": 0.4133392866,
+  "half_cube-1v1-normal-0.75": 0.4133392866,
+  "student-identity-1-1-1": 0.2241714275,
+  "asinh-student-identity-1-1-1": 0.2241714275,
+  "swissroll_x-normal_cdf-1v1-normal-0.75": 0.4133392866,
+  "multinormal-dense-2-2-0.5": 0.2938933325,
+  "multinormal-dense-3-3-0.5": 0.4133392866,
+  "multinormal-dense-5-5-0.5": 0.5928118328,
+  "multinormal-dense-25-25-0.5": 1.2921837217,
+  "multinormal-dense-50-50-0.5": 1.6242653743,
+  "multinormal-sparse-2-2-2-2.0": 1.0216512475,
+  "multinormal-sparse-3-3-2-2.0": 1.0216512475,
+  "multinormal-sparse-5-5-2-2.0": 1.0216512475,
+  "multinormal-sparse-25-25-2-2.0": 1.0216512475,
+  "student-identity-2-2-1": 0.4319456220,
+  "student-identity-2-2-2": 0.1931471806,
+  "student-identity-3-3-2": 0.2909219227,
+  "student-identity-3-3-3": 0.1787118531,
+  "student-identity-5-5-2": 0.4481506769,
+  "student-identity-5-5-3": 0.2985436227,
+  "normal_cdf-multinormal-sparse-3-3-2-2.0": 1.0216512475,
+  "normal_cdf-multinormal-sparse-5-5-2-2.0": 1.0216512475,
+  "normal_cdf-multinormal-sparse-25-25-2-2.0": 1.0216512475,
+  "half_cube-multinormal-sparse-3-3-2-2.0": 1.0216512475,
+  "half_cube-multinormal-sparse-5-5-2-2.0": 1.0216512475,
+  "half_cube-multinormal-sparse-25-25-2-2.0": 1.0216512475,
+  "spiral-multinormal-sparse-3-3-2-2.0": 1.0216512475,
+  "spiral-multinormal-sparse-5-5-2-2.0": 1.0216512475,
+  "spiral-multinormal-sparse-25-25-2-2.0": 1.0216512475,
+  "spiral-normal_cdf-multinormal-sparse-3-3-2-2.0": 1.0216512475,
+  "spiral-normal_cdf-multinormal-sparse-5-5-2-2.0": 1.0216512475,
+  "spiral-normal_cdf-multinormal-sparse-25-25-2-2.0": 1.0216512475,
+  "asinh-student-identity-2-2-1": 0.4319456220,
+  "asinh-student-identity-3-3-2": 0.2909219227,
+  "asinh-student-identity-5-5-2": 0.4481506769,
+}
+
+
+def published_dims(name):
+  """Reads the widths from a published id."""
+  if "1v1" in name:
+    return (2, 1) if "swissroll_x" in name else (1, 1)
+  _, _, rest = re.sub("student-identity|multinormal-(dense|sparse)", "#", name).partition("#-")
+  dx, dy, *_ = rest.split("-")
+  return int(dx), int(dy)
+
+
+# The published 40.
+
+
+def test_all_forty_are_there_in_order():
+  assert [name for name in names() if name.startswith("bmi:")] == [f"bmi:{k}" for k in PUBLISHED]
+  assert len(PUBLISHED) == 40
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_task(name):
+  task = find(f"bmi:{name}")
+  assert task.id == f"bmi:{name}"
+  assert task.nats == pytest.approx(PUBLISHED[name], abs=1e-7)
+  x, y = task.draw(50, seed=3)
+  assert (x.shape, y.shape) == ((50, task.dx), (50, task.dy))
+  assert (task.dx, task.dy) == published_dims(name)
+  assert x.dtype == y.dtype == np.float64
+  assert np.isfinite(x).all() and np.isfinite(y).all()
+  assert len(np.unique(x, axis=0)) == len(np.unique(y, axis=0)) == 50
+
+
+# Names.
+
+
+def test_every_family_is_a_task_with_its_defaults():
+  for name in names():
+    task = find(name)
+    assert task.id == name and find(task.id).nats == task.nats
+    assert task.nats >= 0 and task.source
+
+
+@pytest.mark.parametrize(
+  ("name", "message"),
+  [
+    ("gausian:d=2", "Did you mean 'gaussian'"),
+    ("1v1-normal-0.75", "Did you mean 'bmi:1v1-normal-0.75'"),
+    ("bmi:1v1-normal-0.7", "Did you mean 'bmi:1v1-normal-0.75'"),
+    ("gaussian:rh=0.5", "Did you mean 'rho'"),
+    ("gaussian:d=two", "d='two', expected a whole number"),
+    ("gaussian:rho=a/b", "expected numbers joined by slashes"),
+    ("additive:epsilon=x", "expected a number"),
+    ("gaussian:then=spirl", "Did you mean 'spiral'"),
+  ],
+)
+def test_wrong_names_name_the_nearest(name, message):
+  with pytest.raises(ConfigError, match=message):
+    find(name)
+
+
+@pytest.mark.parametrize(
+  ("name", "message"),
+  [
+    ("gaussian:rho=1", r"expected one number in \(-1, 1\)"),
+    ("gaussian:d=2,rho=0.1/0.2/0.3", "at most 2"),
+    ("gaussian:d=-1", "dx is -1"),
+    ("student:df=0", "df is 0"),
+    ("additive:epsilon=-1", "epsilon is -1"),
+    ("sparse:dx=2,pairs=3", "pairs is 3"),
+    ("gaussian:then=spiral", "spiral takes a dx of at least 2, found 1"),
+    ("gaussian:d=2,then=swissroll_x", "swissroll_x takes a dx of exactly 1, found 2"),
+  ],
+)
+def test_values_out_of_range_are_refused(name, message):
+  with pytest.raises(InputError, match=message):
+    find(name)
+
+
+def test_a_task_is_named_by_what_is_not_default():
+  assert find("gaussian:rho=0.6,d=1").id == "gaussian:rho=0.6"
+  assert find("gaussian:d=3,rho=0.9/0.5,then=spiral").id == "gaussian:d=3,rho=0.9/0.5,then=spiral"
+  assert find("gaussian:then=asinh").id == "gaussian:then=asinh"
+
+
+# Draws.
+
+
+def test_draws_depend_on_the_seed_and_the_task_alone():
+  task = find("gaussian:d=2")
+  for first, second in zip(task.draw(5, 1), find("gaussian:d=2,rho=0.75").draw(5, 1)):
+    np.testing.assert_array_equal(first, second)
+  assert not np.allclose(task.draw(5, 1)[0], task.draw(5, 2)[0])
+  assert not np.allclose(task.draw(5, 1)[0], find("gaussian:d=2,rho=0.5").draw(5, 1)[0])
+  with pytest.raises(InputError, match="n must be at least 1"):
+    task.draw(0)
+  with pytest.raises(InputError, match="seed at least 0"):
+    task.draw(1, -1)
+
+
+# Gaussians, Student-t, additive noise.
+
+
+def log_det_information(covariance, dx):
+  parts = (covariance[:dx, :dx], covariance[dx:, dx:], covariance)
+  x, y, xy = (np.linalg.slogdet(part)[1] for part in parts)
+  return 0.5 * (x + y - xy)
+
+
+@pytest.mark.parametrize(
+  "name", ["gaussian:dx=2,dy=3,rho=0.8/-0.5", "gaussian:d=3,rotate=4", "dense:dx=3", "sparse:dy=4"]
+)
+def test_gaussian_samples_have_the_information(name):
+  task = find(name)
+  x, y = task.draw(400_000)
+  covariance = np.cov(np.hstack([x, y]).T)
+  assert log_det_information(covariance, task.dx) == pytest.approx(task.nats, abs=0.01)
+  half_log = 0.5 * np.linalg.slogdet(covariance)[1]
+  entropy = half_log + 0.5 * len(covariance) * math.log(2 * math.pi * math.e)
+  assert entropy == pytest.approx(task.entropies["xy"], abs=0.01)
+  assert task.entropies["x"] + task.entropies["y"] - task.entropies["xy"] == pytest.approx(
+    task.nats
+  )
+
+
+def test_a_rotation_leaves_no_pair_alone():
+  x, y = find("gaussian:d=3,nats=2,rotate=1").draw(20_000)
+  correlations = np.corrcoef(np.hstack([x, y]).T)[:3, 3:]
+  assert find("gaussian:d=3,nats=2,rotate=1").nats == pytest.approx(2.0)
+  assert np.min(np.abs(correlations)) > 0.02
+
+
+@pytest.mark.parametrize(("df", "rho"), [(1.0, 0.0), (3.0, 0.0), (3.0, 0.6)])
+def test_student_truth_by_quadrature(df, rho):
+  task = find(f"student:df={df:g},rho={rho:g}")
+  joint = stats.multivariate_t([0, 0], [[1, rho], [rho, 1]], df=df)
+  one = stats.t(df)
+
+  # The trapezium rule after x = sinh(u), which brings the tails within reach.
+  u = np.linspace(-25, 25, 1001)
+  x, slope = np.sinh(u), np.cosh(u) * (u[1] - u[0])
+  pairs = np.stack(np.meshgrid(x, x, indexing="ij"), axis=-1)
+  ratio = joint.logpdf(pairs) - one.logpdf(x)[:, None] - one.logpdf(x)
+  total = slope @ (joint.pdf(pairs) * ratio) @ slope
+  assert task.nats == pytest.approx(total, abs=1e-8)
+
+
+def test_student_draws_have_their_quantiles():
+  x, y = find("student:d=2,df=3").draw(200_000)
+  for column in (*x.T, *y.T):
+    assert stats.kstest(column, stats.t(3).cdf).pvalue > 1e-4
+  # The radius of a joint t is that of an F distribution: the scale is shared by x and y.
+  radius = (np.sum(x**2, axis=1) + np.sum(y**2, axis=1)) / 4
+  assert stats.kstest(radius, stats.f(4, 3).cdf).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 0.5, 0.75, 2.0])
+def test_additive_truth_by_quadrature(epsilon):
+  def minus_p_log_p(y):
+    p = (min(1.0, y + epsilon) - max(0.0, y - epsilon)) / (2 * epsilon)
+    return -p * math.log(p) if p > 0 else 0.0
+
+  corners = sorted([-epsilon, epsilon, 1 - epsilon, 1 + epsilon])
+  entropy = sum(
+    integrate.quad(minus_p_log_p, low, high, epsabs=1e-12)[0]
+    for low, high in itertools.pairwise(corners)
+  )
+  task = find(f"additive:epsilon={epsilon}")
+  assert task.nats == pytest.approx(entropy - math.log(2 * epsilon), abs=1e-9)
+  assert task.entropies["y"] == pytest.approx(entropy, abs=1e-9)
+
+
+# Transforms.
+
+
+@pytest.mark.parametrize("name", ["asinh", "half_cube", "wiggly", "normal_cdf"])
+def test_maps_of_one_coordinate_increase(name):
+  grid = np.linspace(-6, 6, 20_001)
+  for side in (transforms_lib.TRANSFORMS[name].x, transforms_lib.TRANSFORMS[name].y):
+    assert np.all(np.diff(side(grid)) > 0)
+
+
+def test_bimodal_maps_the_uniform_to_its_mixtures():
+  u = np.linspace(1e-9, 1 - 1e-9, 1001)[:, None]
+  bimodal = transforms_lib.TRANSFORMS["bimodal"]
+  x, y = bimodal.x(u), bimodal.y(u)
+  phi = special.ndtr
+  np.testing.assert_allclose(0.3 * phi(x) + 0.7 * phi(x - 5), u, rtol=1e-13)
+  np.testing.assert_allclose(0.5 * phi(y + 1) + 0.5 * phi(y - 3), u, rtol=1e-13)
+  assert np.all(np.diff(x[:, 0]) > 0)
+
+
+def test_the_swiss_roll_never_meets_itself():
+  u = np.linspace(0, 1, 500)[:, None]
+  rolled = transforms_lib.TRANSFORMS["swissroll_x"].x(u)
+  distance = np.linalg.norm(rolled[:, None] - rolled[None], axis=-1)
+  # Windings lie pi / 21 x 3 apart or more; neighbours of the curve are nearer.
+  far = np.abs(u - u.T) > 0.2
+  assert distance[far].min() > 0.2
+  radius = np.linalg.norm(rolled, axis=1)
+  assert np.all(np.diff(radius) > 0)
+
+
+@pytest.mark.parametrize("side", ["x", "y"])
+def test_the_spiral_turns_one_plane_and_keeps_volumes(side):
+  d, plane = 4, [0, 1] if side == "x" else [1, 2]
+  turn = getattr(transforms_lib.TRANSFORMS["spiral"], side)
+  point = np.random.default_rng(0).normal(size=(1, d))
+  skew = np.zeros((d, d))
+  skew[plane[0], plane[1]], skew[plane[1], plane[0]] = -1 / d, 1 / d
+  angle = np.sum(point**2)
+  # Another route: the matrix exponential of the definition, as its power series.
+  expected, term = point.T.copy(), point.T.copy()
+  for k in range(1, 40):
+    term = angle / k * skew @ term
+    expected = expected + term
+  np.testing.assert_allclose(turn(point), expected.T, atol=1e-12)
+  step = 1e-5
+  jacobian = [(turn(point + step * e) - turn(point - step * e))[0] / (2 * step) for e in np.eye(d)]
+  assert np.linalg.det(np.array(jacobian)) == pytest.approx(1.0, abs=1e-8)
+
+
+def test_transforms_are_of_the_same_rows():
+  x, y = find("gaussian:d=3").draw(20, 5)
+  tx, ty = find("gaussian:d=3,then=half_cube/spiral").draw(20, 5)
+  spiral = transforms_lib.TRANSFORMS["spiral"]
+  np.testing.assert_allclose(tx, spiral.x(np.sign(x) * np.abs(x) ** 1.5), rtol=1e-12)
+  np.testing.assert_allclose(ty, spiral.y(np.sign(y) * np.abs(y) ** 1.5), rtol=1e-12)
+  assert find("gaussian:d=3,then=spiral").entropies == find("gaussian:d=3").entropies
+  assert find("gaussian:d=3,then=asinh").entropies == {}
+
+
+def test_normal_cdf_refuses_to_lose_information():
+  with pytest.raises(InputError, match="rounds to 0 or 1"):
+    find("student:then=normal_cdf").draw(100_000)
+  with pytest.raises(InputError, match="put normal_cdf before it"):
+    find("gaussian:then=swissroll_x").draw(100)
