@@ -20,8 +20,9 @@ def check(estimator: Any, x: Any, y: Any, z: Any) -> tuple[tuple[Any, Any, Any],
     z: the same, or None.
 
   Returns:
-    ((x, y, z), notes): numpy arrays, [n, d] float64 or [n] int64, None where nothing was given;
-    and warnings about constant columns, duplicate rows and labels given as floats.
+    ((x, y, z), notes): numpy arrays, None where nothing was given. Numbers are [n, d] float64;
+    labels are [n] int64, numbered 0 to K-1 in their own order, all K of them present. The
+    warnings are about constant columns, duplicate rows and labels given as floats.
 
   Raises:
     InputError: NaN or infinity, lengths that differ, too few samples, an array of a kind that the
@@ -79,11 +80,12 @@ def _one(method: str, name: str, array: Any, kind: str, notes: list[Note]) -> np
       )
     if values.dtype.kind == "f":
       notes.append(Note("float_labels", f"{name} holds whole numbers as floats; read as labels."))
-    if len(np.unique(labels)) == 1:
+    classes, numbered = np.unique(labels, return_inverse=True)
+    if len(classes) == 1:
       notes.append(
         Note("single_class", f"{name} has a single class, so it carries no information: I = 0.")
       )
-    return labels
+    return numbered.astype(np.int64)
   real = values.astype(np.float64)
   real = real[:, None] if real.ndim == 1 else real
   _describe(name, real, notes)
@@ -109,7 +111,7 @@ def _describe(name: str, real: np.ndarray, notes: list[Note]) -> None:
         "information.",
       )
     )
-  distinct = len(np.unique(real, axis=0))
+  distinct = distinct_rows(real)
   if distinct < n:
     notes.append(
       Note(
@@ -122,6 +124,23 @@ def _describe(name: str, real: np.ndarray, notes: list[Note]) -> None:
     notes.append(
       Note("wide", f"{name} has {d} columns and only {n} rows; reduce its dimension first.")
     )
+
+
+def distinct_rows(real: np.ndarray) -> int:
+  """Counts the rows that differ.
+
+  Args:
+    real: [n, d] finite floats.
+
+  Returns:
+    How many different rows there are.
+  """
+  n, d = real.shape
+  for column in range(min(d, 4)):  # one column without ties settles it, by a plain sort
+    if len(np.unique(real[:, column])) == n:
+      return n
+  rows = np.ascontiguousarray(real + 0.0)  # -0.0 and 0.0 are equal but not the same bytes
+  return len(np.unique(rows.view(np.dtype((np.void, rows.dtype.itemsize * d)))))
 
 
 def _shown(kind: str) -> str:
