@@ -1,4 +1,4 @@
-"""A uniform variable and the same with uniform noise added."""
+"""A variable and the same with noise added that is uniform, or has two modes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ibjax.core import checks
+from ibjax.data.synthetic.quadrature import normal_mixture_entropy
 from ibjax.data.synthetic.task import Arrays, Task, column, family, joint
 
 
@@ -37,4 +38,35 @@ def additive(epsilon: float = 0.1) -> Task:
   return Task("additive", 1, 1, nats, sample, "closed form: I = h(Y) - h(noise)", entropies)
 
 
-FAMILIES = (additive,)
+@family
+def bimodal_noise(offset: float = 2.0, scale: float = 0.5) -> Task:
+  """Standard normal x, and y = x + noise whose density has two modes.
+
+  Formula: I(X;Y) = h(Y) - h(noise), both mixtures of two normals, by quadrature.
+
+  Args:
+    offset: the modes are at -offset and offset.
+    scale: standard deviation of each mode, above 0.
+
+  Returns:
+    A `Task`.
+
+  Raises:
+    InputError: a value out of range.
+  """
+  checks.at_least("offset", offset, 0.0)
+  checks.at_least("scale", scale, 0.0, strict=True)
+  weights, means = (0.5, 0.5), (-offset, offset)
+  y = normal_mixture_entropy(weights, means, (math.hypot(1.0, scale),) * 2)
+  nats = y - normal_mixture_entropy(weights, means, (scale, scale))
+
+  def sample(rng: np.random.Generator, n: int) -> Arrays:
+    x = rng.standard_normal(n)
+    noise = offset * rng.choice([-1.0, 1.0], n) + scale * rng.standard_normal(n)
+    return column(x), column(x + noise)
+
+  entropies = joint(0.5 * math.log(2.0 * math.pi * math.e), y, nats)
+  return Task("bimodal_noise", 1, 1, nats, sample, "quadrature: I = h(Y) - h(noise)", entropies)
+
+
+FAMILIES = (additive, bimodal_noise)

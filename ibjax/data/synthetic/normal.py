@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import ortho_group
 
 from ibjax.core import checks
 from ibjax.core.errors import InputError
@@ -25,6 +24,20 @@ def entropy(covariance: np.ndarray) -> float:
   """
   log_det = float(np.linalg.slogdet(covariance)[1])
   return 0.5 * (len(covariance) * (math.log(2.0 * math.pi) + 1.0) + log_det)
+
+
+def rotation(rng: np.random.Generator, size: int) -> np.ndarray:
+  """Draws a rotation or reflection, uniformly.
+
+  Args:
+    rng: where the randomness comes from.
+    size: dimension.
+
+  Returns:
+    [size, size], orthogonal.
+  """
+  q, r = np.linalg.qr(rng.standard_normal((size, size)))
+  return q * np.sign(np.diag(r))
 
 
 def of_covariance(name: str, covariance: np.ndarray, dx: int, source: str) -> Task:
@@ -118,12 +131,14 @@ def gaussian(
   dx, dy = coupling.shape
   rho = tuple(np.diag(coupling))
   checks.at_least("rotate", rotate, 0)
-  turns = _rotations(rotate, dx, dy) if rotate else None
+  if rotate:
+    rng = np.random.default_rng([rotate, 0])
+    turn_x, turn_y = rotation(rng, dx), rotation(rng, dy)
 
   def sample(rng: np.random.Generator, n: int) -> Arrays:
     x, noise = rng.standard_normal((n, dx)), rng.standard_normal((n, dy))
     y = x @ coupling + noise * np.sqrt(1.0 - np.sum(coupling**2, axis=0))
-    return (x @ turns[0], y @ turns[1]) if turns else (x, y)
+    return (x @ turn_x, y @ turn_y) if rotate else (x, y)
 
   information = -0.5 * sum(math.log1p(-(r**2)) for r in rho)
   return Task(
@@ -189,12 +204,6 @@ def sparse(dx: int = 3, dy: int = 3, pairs: int = 2, strength: float = 2.0) -> T
   for i in range(pairs):
     covariance[i, dx + i] = covariance[dx + i, i] = rho
   return of_covariance("sparse", covariance, dx, "closed form: log-determinants")
-
-
-def _rotations(seed: int, *sizes: int) -> list[np.ndarray]:
-  rng = np.random.default_rng([seed, 0])
-  # A group of one dimension has the reflection alone besides the identity.
-  return [ortho_group.rvs(size, random_state=rng) if size > 1 else np.eye(1) for size in sizes]
 
 
 FAMILIES = (gaussian, dense, sparse)

@@ -8,7 +8,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ibjax.core.errors import ConfigError, unknown
-from ibjax.data.synthetic import additive, beyond_normal, normal, student, transforms
+from ibjax.data.synthetic import (
+  additive,
+  beyond_normal,
+  conditional,
+  discrete,
+  gamma,
+  images,
+  layers,
+  mixtures,
+  normal,
+  student,
+  transforms,
+  twelve_bit,
+)
 from ibjax.data.synthetic.task import Task
 
 PREFIX = "bmi:"
@@ -16,7 +29,20 @@ _HINT = "Write family:key=value,..., or bmi:<published id>; see `ibjax list task
 
 # Name -> factory, whose keywords are the keys of the grammar.
 FAMILIES: Mapping[str, Callable[..., Task]] = {
-  build.__name__: build for module in (normal, student, additive) for build in module.FAMILIES
+  build.__name__: build
+  for module in (
+    normal,
+    student,
+    additive,
+    gamma,
+    mixtures,
+    discrete,
+    conditional,
+    layers,
+    images,
+    twelve_bit,
+  )
+  for build in module.FAMILIES
 }
 
 

@@ -27,10 +27,12 @@ class Task:
     nats: exact I(X;Y), or I(X;Y|Z) where there is a z.
     sample: `sample(rng, n)` gives the arrays; `draw` is what to call.
     source: where the task and its exact value come from, or how they follow.
-    entropies: exact entropies in nats, "x", "y", "xy", "z" where they are known: of labels H, of
-      real variables the differential h, of a label and a real variable H(Y) + h(X|Y).
+    entropies: exact entropies in nats, "x", "y", "xy", "z" where they are known: of labels, and of
+      real variables with finitely many values, H; of other real variables the differential h; of
+      a label and a real variable H(Y) + h(X|Y).
     dz: width of z; 0 where z is a label; None without a z.
     x_shape: shape of one x where it is more than a row of numbers, e.g. of an image.
+    classes: numbers of labels, "x", "y", "z" where they are labels.
     stream: tasks of the same stream draw the same rows, e.g. a task and its transforms.
   """
 
@@ -43,6 +45,7 @@ class Task:
   entropies: Mapping[str, float] = dataclasses.field(default_factory=dict)
   dz: int | None = None
   x_shape: tuple[int, ...] = ()
+  classes: Mapping[str, int] = dataclasses.field(default_factory=dict)
   stream: str = ""
 
   @property
