@@ -80,12 +80,12 @@ def _one(method: str, name: str, array: Any, kind: str, notes: list[Note]) -> np
       )
     if values.dtype.kind == "f":
       notes.append(Note("float_labels", f"{name} holds whole numbers as floats; read as labels."))
-    classes, numbered = np.unique(labels, return_inverse=True)
-    if len(classes) == 1:
+    labels = renumbered(labels)
+    if labels.max() == 0:
       notes.append(
         Note("single_class", f"{name} has a single class, so it carries no information: I = 0.")
       )
-    return numbered.astype(np.int64)
+    return labels
   real = values.astype(np.float64)
   real = real[:, None] if real.ndim == 1 else real
   _describe(name, real, notes)
@@ -95,7 +95,9 @@ def _one(method: str, name: str, array: Any, kind: str, notes: list[Note]) -> np
 def _as_labels(values: np.ndarray) -> np.ndarray | None:
   if values.ndim == 2 and values.shape[1] == 1:
     values = values[:, 0]
-  if values.ndim != 1 or (values.dtype.kind == "f" and not (values == np.round(values)).all()):
+  if values.ndim != 1:
+    return None
+  if values.dtype.kind == "f" and not ((values == np.round(values)) & (abs(values) < 2**53)).all():
     return None
   return values.astype(np.int64)
 
@@ -124,6 +126,20 @@ def _describe(name: str, real: np.ndarray, notes: list[Note]) -> None:
     notes.append(
       Note("wide", f"{name} has {d} columns and only {n} rows; reduce its dimension first.")
     )
+
+
+def renumbered(array: np.ndarray) -> np.ndarray:
+  """Numbers labels anew, so that all of 0 to K-1 are present; leaves numbers as they are.
+
+  Args:
+    array: [n] integers, or [n, d] floats.
+
+  Returns:
+    [n] int64 in the order of the labels, or the array itself.
+  """
+  if array.ndim != 1:
+    return array
+  return np.unique(array, return_inverse=True)[1].astype(np.int64)
 
 
 def distinct_rows(real: np.ndarray) -> int:
