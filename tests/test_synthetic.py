@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import re
@@ -11,8 +12,12 @@ import pytest
 from scipy import integrate, special, stats
 
 from ibjax.core.errors import ConfigError, InputError
-from ibjax.data.synthetic import find, names
+from ibjax.data.source import load
+from ibjax.data.sources import synthetic as synthetic_source
+from ibjax.data.synthetic import find, names, registry
 from ibjax.data.synthetic import transforms as transforms_lib
+from ibjax.verbs import data as data_verb
+from ibjax.verbs import list as list_verb
 
 # As published with Czyz et al. 2023; computed there in float32, so good to about 1e-7.
 PUBLISHED = {
@@ -293,3 +298,118 @@ def test_normal_cdf_refuses_to_lose_information():
     find("student:then=normal_cdf").draw(100_000)
   with pytest.raises(InputError, match="put normal_cdf before it"):
     find("gaussian:then=swissroll_x").draw(100)
+
+
+# As data sets.
+
+
+def rows(source, split):
+  part = source.splits[split]
+  read = part.read(np.arange(part.n))
+  return read["x"], read["y"]
+
+
+@pytest.mark.parametrize(
+  "argument", ["gaussian:d=2,train=50,test=30,draw=4", "classes:train=20,k=3"]
+)
+def test_a_task_as_a_data_set(argument):
+  source = load(f"synthetic:{argument}")
+  task, values = synthetic_source.parse(argument)
+  x, y = rows(source, "train")
+  expected = task.draw(values["train"], values["draw"] + 1)
+  np.testing.assert_array_equal(x, expected[0].astype(np.float32))
+  np.testing.assert_array_equal(y, expected[1].astype(y.dtype))
+  assert source.information_nats == task.nats
+  if task.dy:
+    assert source.target_entropy_nats == task.entropies["y"]
+  else:
+    assert (source.num_classes, y.dtype) == (3, np.int32)
+  # Another seed: other training rows, the same test rows.
+  other = load(f"synthetic:{argument},draw=9")
+  assert other.fingerprint != source.fingerprint
+  assert not np.array_equal(rows(other, "train")[0], x)
+  np.testing.assert_array_equal(rows(other, "test")[0], rows(source, "test")[0])
+
+
+def test_images_and_labels_as_inputs():
+  images = load("synthetic:blob_images:nats=1,size=8,train=3,test=2")
+  assert images.x_shape == (8, 8, 1) and images.information_nats == pytest.approx(1.0)
+  words = load("synthetic:xor:train=40,test=2")
+  x, y = rows(words, "train")
+  assert words.x_shape == (4,) and words.num_classes == 2
+  np.testing.assert_array_equal(x.sum(axis=1), 1)
+  bits = np.argmax(x, axis=1)
+  np.testing.assert_array_equal(y, (bits >> 1) ^ (bits & 1))
+  assert load("synthetic:bmi:1v1-normal-0.75,train=5,test=4").splits["train"].n == 5
+
+
+@pytest.mark.parametrize(
+  ("argument", "message"),
+  [
+    ("gausian", "Did you mean 'gaussian'"),
+    ("gaussian:trian=3", "unknown key of task 'gaussian' 'trian'"),
+    ("gaussian:train=0", "train='0', expected a whole number, at least 1"),
+    ("xor:draw=-1", "draw='-1'"),
+    ("mediated", "mediated has a z"),
+    ("", "unknown family of tasks ''"),
+  ],
+)
+def test_wrong_data_sets_are_refused(argument, message):
+  with pytest.raises(ConfigError, match=message):
+    load(f"synthetic:{argument}")
+
+
+def test_no_family_takes_a_key_of_the_data_set():
+  for build in registry.FAMILIES.values():
+    assert not set(inspect.signature(build).parameters) & {*synthetic_source.DEFAULTS, "then"}
+
+
+def test_twelve_bit_as_it_was_published():
+  source = load("twelve_bit:split=contiguous")
+  x, y = rows(source, "train")
+  numbers = x @ (1 << np.arange(12)[::-1])
+  np.testing.assert_array_equal(numbers, np.arange(3277))
+  test_x, test_y = rows(source, "test")
+  assert len(test_y) == 819 and np.all(test_x[:, :2] == 1)
+  assert (np.mean(y), np.mean(test_y)) == pytest.approx((0.437, 0.836), abs=5e-4)
+  assert source.information_nats / math.log(2) == pytest.approx(0.99916, abs=5e-6)
+
+
+def test_twelve_bit_shuffled():
+  source, other = load("twelve_bit"), load("twelve_bit:split=shuffled,seed=1")
+  (x, y), (test_x, test_y) = rows(source, "train"), rows(source, "test")
+  assert (len(y), len(test_y)) == (3277, 819)
+  both = np.concatenate([x, test_x]) @ (1 << np.arange(12)[::-1])
+  np.testing.assert_array_equal(np.sort(both), np.arange(4096))
+  assert np.mean(test_y) == pytest.approx(np.mean(y), abs=0.06)
+  assert source.fingerprint != other.fingerprint
+  everything = rows(source, "all")
+  np.testing.assert_array_equal(everything[0], rows(load("twelve_bit:split=contiguous"), "all")[0])
+  labels = everything[1][both.astype(int)]
+  np.testing.assert_array_equal(labels, np.concatenate([y, test_y]))
+
+
+@pytest.mark.parametrize(
+  ("argument", "message"),
+  [
+    ("split=contigous", "Did you mean 'contiguous'"),
+    ("sed=1", "Did you mean 'seed'"),
+    ("seed=x", "expected a whole number"),
+  ],
+)
+def test_wrong_splits_are_refused(argument, message):
+  with pytest.raises(ConfigError, match=message):
+    load(f"twelve_bit:{argument}")
+
+
+def test_tasks_are_listed(capsys):
+  assert list_verb.run(["tasks"]) == 0
+  lines = capsys.readouterr().out.splitlines()
+  assert [line.split()[0] for line in lines[1:]] == names()
+  assert all(len(line.split(maxsplit=1)[1]) > 20 for line in lines[1:])
+  assert any("Keys: p, prior." in line for line in lines)
+
+
+def test_data_info_says_the_information(capsys):
+  assert data_verb.run(["info", "synthetic:bsc:p=0.1,train=20,test=10"]) == 0
+  assert "I(X;Y) = 0.368064 nats, exact" in capsys.readouterr().out

@@ -55,6 +55,7 @@ class Source:
       [0] for targets.
     target_dim: t, width of the real-valued target y [n, t] float32; 0 for labels.
     target_entropy_nats: exact differential entropy H(Y), where a synthetic task knows it.
+    information_nats: exact I(X;Y), where a synthetic task knows it.
   """
 
   name: str
@@ -67,6 +68,7 @@ class Source:
   train_labels: np.ndarray
   target_dim: int = 0
   target_entropy_nats: float | None = None
+  information_nats: float | None = None
 
 
 def default_data_dir() -> pathlib.Path:
@@ -122,6 +124,7 @@ def from_arrays(
   num_classes: int | None = None,
   class_names: tuple[str, ...] = (),
   target_entropy_nats: float | None = None,
+  information_nats: float | None = None,
 ) -> Source:
   """Makes a source of arrays in memory or memory-mapped, after checking every value of them.
 
@@ -135,6 +138,7 @@ def from_arrays(
     num_classes: when None, one more than the largest training label.
     class_names: names of the classes; "0", "1", ... when empty.
     target_entropy_nats: exact differential entropy H(Y) of targets, where it is known.
+    information_nats: exact I(X;Y), where it is known.
 
   Returns:
     A `Source`.
@@ -193,6 +197,7 @@ def from_arrays(
     train_labels=train_y.astype(np.int32) if not target_dim else np.zeros(0, np.int32),
     target_dim=target_dim,
     target_entropy_nats=target_entropy_nats,
+    information_nats=information_nats,
   )
 
 

@@ -75,6 +75,8 @@ def _info(subverb: str, argv: list[str]) -> None:
     print(f"targets      {found.target_dim}" + (f", H(Y) = {known:.6g} nats" if known else ""))
   else:
     print(f"classes      {found.num_classes}: {', '.join(found.class_names[:20])}")
+  if found.information_nats is not None:
+    print(f"information  I(X;Y) = {found.information_nats:.6g} nats, exact")
   for name, split in found.splits.items():
     print(f"{name:12s} {split.n} examples, {split.nbytes} bytes in memory")
     if found.target_dim:

@@ -149,6 +149,7 @@ def load(argument: str, data_dir: pathlib.Path) -> Source:
     {"train": task.draw(task.train, 1), "test": task.draw(task.test, 2)},
     fingerprint=fingerprint.combine({"gaussian": "1", **{k: repr(v) for k, v in values.items()}}),
     target_entropy_nats=task.target_entropy_nats(),
+    information_nats=task.information_nats(),
   )
 
 

@@ -101,10 +101,11 @@ def describe(name: str) -> str:
     name: of a family, or "bmi:<id>".
 
   Returns:
-    The first line of the factory's docstring with its keys, or the task's source.
+    The first line of the factory's docstring with its keys, or the widths and the information.
   """
   if name.startswith(PREFIX):
-    return find(name).source
+    task = find(name)
+    return f"x [{task.dx}], y [{task.dy}], I(X;Y) = {task.nats:.6f} nats; Czyz et al. 2023."
   build = FAMILIES[name]
   keys = ", ".join(inspect.signature(build).parameters)
   return f"{(inspect.getdoc(build) or '').partition(chr(10))[0]} Keys: {keys or 'none'}."
