@@ -94,6 +94,47 @@ def test_published_task(name):
   assert len(np.unique(x, axis=0)) == len(np.unique(y, axis=0)) == 50
 
 
+def undone(name, x, y):
+  """Columns of a published task's draws with its maps undone where they can be, and their law."""
+  law = stats.norm.cdf
+  if "student" in name:
+    law = stats.t(int(name.rsplit("-", 1)[1])).cdf
+  if "additive" in name:
+    return [x[:, 0]], stats.uniform.cdf
+  if name.startswith("asinh"):
+    x, y = np.sinh(x), np.sinh(y)
+  if name.startswith("half_cube"):
+    x, y = (np.sign(v) * np.abs(v) ** (2 / 3) for v in (x, y))
+  if name.startswith("wiggly"):
+    grid = np.linspace(-9, 9, 200_001)
+    wave_x = (
+      grid + 0.4 * np.sin(grid) + 0.2 * np.sin(1.7 * grid + 1) + 0.03 * np.sin(3.3 * grid - 2.5)
+    )
+    wave_y = grid - 0.4 * np.sin(0.4 * grid) + 0.17 * np.sin(1.3 * grid + 3.5)
+    wave_y += 0.02 * np.sin(4.3 * grid - 2.5)
+    x, y = np.interp(x, wave_x, grid), np.interp(y, wave_y, grid)
+  if "normal_cdf" in name:
+    law = stats.uniform.cdf
+  if "bimodal" in name:
+    law = stats.uniform.cdf
+    x = 0.3 * special.ndtr(x) + 0.7 * special.ndtr(x - 5)
+    y = 0.5 * special.ndtr(y + 1) + 0.5 * special.ndtr(y - 3)
+  if "swissroll" in name:
+    x = (np.linalg.norm(x, axis=1, keepdims=True) * 21 / (1.5 * np.pi) - 1) / 2
+  if "spiral" in name:
+    for v, first in ((x, 0), (y, 1)):
+      angle = -np.sum(v**2, axis=1) / v.shape[1]
+      turned = (v[:, first] + 1j * v[:, first + 1]) * np.exp(1j * angle)
+      v[:, first], v[:, first + 1] = turned.real, turned.imag
+  return [*x.T[:5], *y.T[:5]], law
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_task_has_the_margins_of_its_construction(name):
+  columns, law = undone(name, *find(f"bmi:{name}").draw(4000))
+  assert min(stats.kstest(column, law).pvalue for column in columns) > 1e-4
+
+
 # Names.
 
 
@@ -112,9 +153,13 @@ def test_every_family_is_a_task_with_its_defaults():
     ("bmi:1v1-normal-0.7", "Did you mean 'bmi:1v1-normal-0.75'"),
     ("gaussian:rh=0.5", "Did you mean 'rho'"),
     ("gaussian:d=two", "d='two', expected a whole number"),
-    ("gaussian:rho=a/b", "expected numbers joined by slashes"),
-    ("additive:epsilon=x", "expected a number"),
+    ("gaussian:rho=a/b", "expected finite numbers joined by slashes"),
+    ("additive:epsilon=x", "expected a finite number"),
     ("gaussian:then=spirl", "Did you mean 'spiral'"),
+    ("gaussian:copes=2", "Did you mean 'copies'"),
+    ("gaussian:d=1,d=2", "d is given twice"),
+    ("sparse:strength=inf", "expected a finite number"),
+    ("gaussian:rho=nan", "expected finite numbers"),
   ],
 )
 def test_wrong_names_name_the_nearest(name, message):
@@ -131,6 +176,10 @@ def test_wrong_names_name_the_nearest(name, message):
     ("student:df=0", "df is 0"),
     ("additive:epsilon=-1", "epsilon is -1"),
     ("sparse:dx=2,pairs=3", "pairs is 3"),
+    ("gaussian:copies=0", "copies is 0"),
+    ("gaussian:pad=-1", "pad is -1"),
+    ("bsc:copies=2", "copies are for pairs of real variables"),
+    ("bsc:pad=2", "x is a label"),
     ("gaussian:then=spiral", "spiral takes a dx of at least 2, found 1"),
     ("gaussian:d=2,then=swissroll_x", "swissroll_x takes a dx of exactly 1, found 2"),
   ],
@@ -293,6 +342,42 @@ def test_transforms_are_of_the_same_rows():
   assert find("gaussian:d=3,then=asinh").entropies == {}
 
 
+def test_copies_add_up():
+  one, three = find("dense:rho=0.3"), find("dense:rho=0.3,copies=3")
+  assert three.id == "dense:rho=0.3,copies=3"
+  x, y = three.draw(200_000)
+  assert (x.shape[1], y.shape[1]) == (three.dx, three.dy) == (6, 6)
+  covariance = np.cov(np.hstack([x, y]).T)
+  assert three.nats == 3 * one.nats
+  assert log_det_information(covariance, 6) == pytest.approx(three.nats, abs=0.01)
+  assert three.entropies["xy"] == pytest.approx(3 * one.entropies["xy"])
+  assert np.max(np.abs(covariance[:2, 2:6])) < 0.02
+
+
+@pytest.mark.parametrize("name", ["dense:rho=0.3", "gaussian_given", "classes"])
+def test_padding_is_noise_beside_the_same_rows(name):
+  task, padded = find(name), find(f"{name}{',' if ':' in name else ':'}pad=2")
+  before, after = task.draw(20_000, 1), padded.draw(20_000, 1)
+  assert padded.nats == task.nats
+  assert after[0].shape[1] == padded.dx == task.dx + 2
+  np.testing.assert_array_equal(after[0][:, : task.dx], before[0])
+  noise = [after[0][:, task.dx :]]
+  if task.dy:
+    np.testing.assert_array_equal(after[1][:, : task.dy], before[1])
+    noise.append(after[1][:, task.dy :])
+    assert after[1].shape[1] == padded.dy
+  else:
+    np.testing.assert_array_equal(after[1], before[1])
+  covariance = np.cov(np.hstack([*noise, before[0]]).T)
+  size = 2 * len(noise)
+  np.testing.assert_allclose(covariance[:size, :size], np.eye(size), atol=0.05)
+  np.testing.assert_allclose(covariance[:size, size:], 0, atol=0.06)
+  if task.entropies:
+    parts = padded.entropies
+    assert parts["x"] == pytest.approx(task.entropies["x"] + math.log(2 * math.pi * math.e))
+    assert parts["x"] + parts["y"] - parts["xy"] == pytest.approx(task.nats)
+
+
 def test_normal_cdf_refuses_to_lose_information():
   with pytest.raises(InputError, match="rounds to 0 or 1"):
     find("student:then=normal_cdf").draw(100_000)
@@ -361,7 +446,10 @@ def test_wrong_data_sets_are_refused(argument, message):
 
 def test_no_family_takes_a_key_of_the_data_set():
   for build in registry.FAMILIES.values():
-    assert not set(inspect.signature(build).parameters) & {*synthetic_source.DEFAULTS, "then"}
+    assert not set(inspect.signature(build).parameters) & {
+      *synthetic_source.DEFAULTS,
+      *registry.EVERY,
+    }
 
 
 def test_twelve_bit_as_it_was_published():

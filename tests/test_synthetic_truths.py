@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 from scipy import integrate, special, stats
+from scipy.spatial import cKDTree
 
 from ibjax.core.errors import InputError
 from ibjax.data.synthetic import find, names, twelve_bit
@@ -67,6 +68,57 @@ def test_what_a_task_says_of_its_draws(name):
     assert parts["x"] + parts["y"] - parts["xy"] == pytest.approx(task.nats, abs=1e-12)
   if task.x_shape:
     assert math.prod(task.x_shape) == task.dx
+
+
+def neighbour_entropy(x, k=4):
+  """Kozachenko and Leonenko's estimate, with boxes."""
+  n, d = x.shape
+  distance = cKDTree(x).query(x, k + 1, p=np.inf)[0][:, k]
+  return special.digamma(n) - special.digamma(k) + d * np.mean(np.log(2 * distance))
+
+
+def neighbour_information(x, y, k=4):
+  """Kraskov, Stoegbauer and Grassberger's first estimate."""
+  n = len(x)
+  radius = cKDTree(np.hstack([x, y])).query(np.hstack([x, y]), k + 1, p=np.inf)[0][:, k]
+  counts = [
+    cKDTree(v).query_ball_point(v, np.nextafter(radius, 0), p=np.inf, return_length=True)
+    for v in (x, y)
+  ]
+  return special.digamma(k) + special.digamma(n) - np.mean(sum(map(special.digamma, counts)))
+
+
+SMOOTH = [
+  *("additive", "bimodal_noise", "dense", "gamma_exponential:theta=2", "gamma_sum", "gaussian"),
+  *("gamma_exponential:log=1", "gaussian_chain:d=2", "logistic", "pareto:theta=3", "weinman"),
+  *("student:d=2,df=3,rho=0.5", "sparse:dx=2,dy=2", "noisy_layers:dx=2,first=t2,second=y,noise=1"),
+]
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_entropies_and_information_by_neighbours(name):
+  task = find(name)
+  x, y = task.draw(5000)
+  found = [neighbour_entropy(v) for v in (x, y)]
+  assert found == pytest.approx([task.entropies["x"], task.entropies["y"]], abs=0.09)
+  assert neighbour_information(x, y) == pytest.approx(task.nats, abs=0.06)
+
+
+@pytest.mark.parametrize(
+  "name", [name for name in names() if name.startswith("bmi:") and "1v1" in name]
+)
+def test_published_tasks_of_one_dimension_by_neighbours(name):
+  task = find(name)
+  assert neighbour_information(*task.draw(4000)) == pytest.approx(task.nats, abs=0.06)
+
+
+@pytest.mark.parametrize(("d", "df"), [(1, 1.0), (3, 2.0), (4, 7.0)])
+def test_student_entropy_by_scipy(d, df):
+  task = find(f"student:d={d},df={df}")
+  expected = stats.multivariate_t(np.zeros(d), np.eye(d), df=df).entropy()
+  assert task.entropies["x"] == pytest.approx(expected, abs=1e-10)
+  both = stats.multivariate_t(np.zeros(2 * d), np.eye(2 * d), df=df).entropy()
+  assert task.entropies["xy"] == pytest.approx(both, abs=1e-10)
 
 
 # Labels.

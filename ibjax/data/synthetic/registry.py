@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from ibjax.core.errors import ConfigError, unknown
 from ibjax.data.synthetic import (
   additive,
   beyond_normal,
+  combine,
   conditional,
   discrete,
   gamma,
@@ -46,11 +48,21 @@ FAMILIES: Mapping[str, Callable[..., Task]] = {
 }
 
 
+# Keys of every family -> type and default.
+EVERY: Mapping[str, tuple[Any, Any]] = {
+  "copies": (int, 1),
+  "pad": (int, 0),
+  "then": (tuple[str, ...], ()),
+}
+
+
 def find(name: str) -> Task:
   """Returns the task of a name.
 
-  Several values of one key are joined by slashes. Every family takes the key `then`: transforms
-  which leave the information unchanged, applied one after another.
+  Several values of one key are joined by slashes. Every family takes three more keys, in this
+  order of effect: `copies`, independent copies side by side, whose information adds up; `pad`,
+  coordinates of pure noise on each side; `then`, transforms which leave the information unchanged,
+  applied one after another.
 
   Args:
     name: "bmi:<id>" for the 40 published tasks, else "family" or "family:key=value,...".
@@ -69,8 +81,8 @@ def find(name: str) -> Task:
     0.669431
     >>> [array.shape for array in task.draw(100, seed=0)]
     [(100, 3), (100, 3)]
-    >>> find("gaussian:then=normal_cdf/half_cube").nats == find("gaussian").nats
-    True
+    >>> find("additive:epsilon=0.75,copies=3,pad=2,then=asinh").nats
+    1.0
   """
   if name.startswith(PREFIX):
     known = beyond_normal.ids()
@@ -81,8 +93,10 @@ def find(name: str) -> Task:
   if head not in FAMILIES:
     hint = f"Did you mean '{PREFIX}{name}'?" if name in beyond_normal.ids() else _HINT
     raise ConfigError(unknown("family of tasks", head, FAMILIES, hint))
-  keywords, then = _parse(head, text)
-  return transforms.apply(FAMILIES[head](**keywords), then)
+  keywords = _parse(head, text)
+  copies, pad, then = (keywords.pop(key, default) for key, (_, default) in EVERY.items())
+  task = combine.pad(combine.repeat(FAMILIES[head](**keywords), copies), pad)
+  return transforms.apply(task, then)
 
 
 def names() -> list[str]:
@@ -111,29 +125,33 @@ def describe(name: str) -> str:
   return f"{(inspect.getdoc(build) or '').partition(chr(10))[0]} Keys: {keys or 'none'}."
 
 
-def _parse(head: str, text: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _parse(head: str, text: str) -> dict[str, Any]:
   types = typing.get_type_hints(inspect.unwrap(FAMILIES[head]))
   types.pop("return", None)
+  types.update({key: kind for key, (kind, _) in EVERY.items()})
   keywords: dict[str, Any] = {}
-  then: tuple[str, ...] = ()
   for item in filter(None, text.split(",")):
     key, _, value = item.partition("=")
-    if key == "then":
-      then = tuple(value.split("/"))
-      continue
     if key not in types:
-      raise ConfigError(unknown(f"key of task '{head}'", key, [*types, "then"], _HINT))
+      raise ConfigError(unknown(f"key of task '{head}'", key, types, _HINT))
+    if key in keywords:
+      raise ConfigError(f"task '{head}': {key} is given twice; keep one of them.")
     try:
       keywords[key] = _convert(types[key], value)
     except ValueError:
-      wanted = {int: "a whole number", float: "a number"}.get(
-        types[key], "numbers joined by slashes"
+      wanted = {int: "a whole number", float: "a finite number"}.get(
+        types[key], "finite numbers joined by slashes"
       )
       raise ConfigError(f"task '{head}': {key}={value!r}, expected {wanted}.") from None
-  return keywords, then
+  return keywords
 
 
 def _convert(kind: Any, text: str) -> Any:
-  if kind in (int, float, str):
+  if kind in (int, str):
     return kind(text)
-  return tuple(float(part) for part in text.split("/"))
+  if kind == tuple[str, ...]:
+    return tuple(text.split("/"))
+  values = tuple(float(part) for part in (text.split("/") if kind is not float else [text]))
+  if not all(math.isfinite(value) for value in values):
+    raise ValueError
+  return values[0] if kind is float else values

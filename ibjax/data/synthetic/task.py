@@ -124,6 +124,20 @@ def joint(x: float, y: float, nats: float) -> dict[str, float]:
   return {"x": float(x), "y": float(y), "xy": float(x + y - nats)}
 
 
+def extended(name: str, key: str, value: str) -> str:
+  """Adds a key to the name of a task.
+
+  Args:
+    name: "family" or "family:key=value,...".
+    key: the new key.
+    value: its value.
+
+  Returns:
+    The longer name.
+  """
+  return f"{name}{',' if ':' in name else ':'}{key}={value}"
+
+
 def column(values: np.ndarray) -> np.ndarray:
   """Makes [n] real values the [n, 1] that tasks give.
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from ibjax.core.errors import ConfigError, InputError, unknown
-from ibjax.data.synthetic.task import Arrays, Task
+from ibjax.data.synthetic.task import Arrays, Task, extended
 
 Map = Callable[[np.ndarray], np.ndarray]
 
@@ -230,10 +230,9 @@ def apply(task: Task, then: Sequence[str]) -> Task:
       x, y = each.x(x), each.y(y)
     return x, y
 
-  joined = "," if ":" in task.id else ":"
   return dataclasses.replace(
     task,
-    id=f"{task.id}{joined}then={'/'.join(then)}",
+    id=extended(task.id, "then", "/".join(then)),
     dx=dx,
     sample=sample,
     source=f"{task.source}; then injective maps of x and of y",
