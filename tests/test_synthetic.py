@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import pathlib
 import re
 
 import numpy as np
@@ -501,3 +502,11 @@ def test_tasks_are_listed(capsys):
 def test_data_info_says_the_information(capsys):
   assert data_verb.run(["info", "synthetic:bsc:p=0.1,train=20,test=10"]) == 0
   assert "I(X;Y) = 0.368064 nats, exact" in capsys.readouterr().out
+
+
+def test_the_guide_names_every_family_and_every_map():
+  text = (pathlib.Path(__file__).parent.parent / "docs/tasks.md").read_text()
+  for name in (*registry.FAMILIES, *registry.EVERY, *transforms_lib.TRANSFORMS):
+    assert re.search(rf"`{name}[`=]", text), f"docs/tasks.md lacks {name}"
+  poisson = find("zero_inflated_poisson:p=0.15").nats
+  assert f"{poisson:.4f} and not {0.85 * find('zero_inflated_poisson:p=0').nats:.4f}" in text

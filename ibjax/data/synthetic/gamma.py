@@ -80,10 +80,8 @@ def weinman(theta: float = 1.0) -> Task:
   # Both forms of the paper in one: the rates of x and y - x, slow and fast.
   slow, fast = sorted((2.0, 1.0 / theta))
   gap = (fast - slow) / fast
-  if gap > 1e-6:
-    excess = math.log(gap * fast / slow) + float(digamma(1.0 / gap))
-  else:  # psi(1/gap) = -log gap - gap/2 + ...
-    excess = math.log(fast / slow) - 0.5 * gap
+  # In the limit of equal rates psi(1/gap) = -log gap.
+  excess = math.log(gap * fast / slow) + float(digamma(1.0 / gap)) if gap else 0.0
   # The entropy of a sum of two exponentials, less h(Y|X), that of the exponential y - x.
   y = 1.0 + excess - float(digamma(1.0)) - math.log(fast)
   nats = y - (1.0 + math.log(theta))
