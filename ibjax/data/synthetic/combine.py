@@ -100,5 +100,6 @@ def pad(task: Task, width: int) -> Task:
       key: value + sides.get(key, 0) * width * one for key, value in task.entropies.items()
     },
     x_shape=(),
+    margins=task.margins if task.margins == "normal" else "",
     stream=task.stream or task.id,
   )

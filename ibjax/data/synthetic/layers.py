@@ -56,6 +56,7 @@ def gaussian_chain(
     sample=sample,
     source="closed form: correlations along a chain multiply",
     entropies=joint(one, one, nats),
+    margins="normal",
     stream=f"gaussian_chain:{d},{'/'.join(f'{r:.12g}' for r in rho)}",
   )
 

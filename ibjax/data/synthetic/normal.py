@@ -60,7 +60,14 @@ def of_covariance(name: str, covariance: np.ndarray, dx: int, source: str) -> Ta
     return rows[:, :dx], rows[:, dx:]
 
   return Task(
-    name, dx, len(covariance) - dx, x + y - xy, sample, source, {"x": x, "y": y, "xy": xy}
+    id=name,
+    dx=dx,
+    dy=len(covariance) - dx,
+    nats=x + y - xy,
+    sample=sample,
+    source=source,
+    entropies={"x": x, "y": y, "xy": xy},
+    margins="normal" if np.all(np.diag(covariance) == 1.0) else "",
   )
 
 
@@ -149,6 +156,7 @@ def gaussian(
     sample,
     "closed form: mutual information of a Gaussian by its canonical correlations",
     joint(entropy(np.eye(dx)), entropy(np.eye(dy)), information),
+    margins="normal",
   )
 
 

@@ -33,6 +33,8 @@ class Task:
     dz: width of z; 0 where z is a label; None without a z.
     x_shape: shape of one x where it is more than a row of numbers, e.g. of an image.
     classes: numbers of labels, "x", "y", "z" where they are labels.
+    margins: "normal" or "uniform" where every coordinate of x and y is standard normal, or uniform
+      on (0, 1): transforms know their entropies then; "" otherwise.
     stream: tasks of the same stream draw the same rows, e.g. a task and its transforms.
   """
 
@@ -46,6 +48,7 @@ class Task:
   dz: int | None = None
   x_shape: tuple[int, ...] = ()
   classes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  margins: str = ""
   stream: str = ""
 
   @property

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from scipy.special import ndtr
 
 from ibjax.core.errors import ConfigError, InputError, unknown
+from ibjax.data.synthetic.quadrature import normal_mixture_entropy
 from ibjax.data.synthetic.task import Arrays, Task, extended
 
 Map = Callable[[np.ndarray], np.ndarray]
@@ -36,6 +38,9 @@ class Transform:
     least: (dx, dy) at least.
     most: (dx, dy) at most; 0 for any.
     keeps_volume: whether differential entropies are unchanged.
+    gains: margins of a task -> what each coordinate of x, and of y, adds to the entropies: the
+      mean of the logarithm of the slope. Of other margins, the entropies become unknown.
+    makes: margins before -> margins after.
   """
 
   x: Map
@@ -44,6 +49,8 @@ class Transform:
   least: tuple[int, int] = (1, 1)
   most: tuple[int, int] = (0, 0)
   keeps_volume: bool = False
+  gains: Mapping[str, Callable[[], tuple[float, float]]] = dataclasses.field(default_factory=dict)
+  makes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def half_cube(x: np.ndarray) -> np.ndarray:
@@ -171,14 +178,60 @@ def _in_unit_interval(name: str, u: np.ndarray) -> None:
     raise InputError(f"{name} takes values of [0, 1]; put normal_cdf before it.")
 
 
+def _normal_mean(function: Map) -> float:
+  """The mean of a smooth function of a standard normal variable, by the trapezium rule."""
+  points = np.linspace(-12.0, 12.0, 4801)
+  weights = np.exp(-0.5 * points**2)
+  return float(weights @ function(points) / weights.sum())
+
+
+def _asinh_gains() -> tuple[float, float]:
+  gain = _normal_mean(lambda x: -0.5 * np.log1p(x**2))
+  return gain, gain
+
+
+def _half_cube_gains() -> tuple[float, float]:
+  # The slope is 3/2 sqrt|x|, and the mean of log|x| is -(gamma + log 2)/2.
+  gain = math.log(1.5) - 0.25 * (np.euler_gamma + math.log(2.0))
+  return gain, gain
+
+
+def _normal_cdf_gains() -> tuple[float, float]:
+  gain = -0.5 * math.log(2.0 * math.pi * math.e)
+  return gain, gain
+
+
+def _bimodal_gains() -> tuple[float, float]:
+  of_x, of_y = (normal_mixture_entropy(*modes, (1.0, 1.0)) for modes in (_MODES_X, _MODES_Y))
+  return of_x, of_y
+
+
+def _wiggly_gains() -> tuple[float, float]:
+  def log_slope_x(x: np.ndarray) -> np.ndarray:
+    waves = 0.4 * np.cos(x) + 0.34 * np.cos(1.7 * x + 1.0) + 0.099 * np.cos(3.3 * x - 2.5)
+    return np.log1p(waves)
+
+  def log_slope_y(y: np.ndarray) -> np.ndarray:
+    waves = -0.16 * np.cos(0.4 * y) + 0.221 * np.cos(1.3 * y + 3.5)
+    return np.log1p(waves + 0.086 * np.cos(4.3 * y - 2.5))
+
+  return _normal_mean(log_slope_x), _normal_mean(log_slope_y)
+
+
 TRANSFORMS = {
-  "asinh": Transform(np.arcsinh, np.arcsinh),
+  "asinh": Transform(np.arcsinh, np.arcsinh, gains={"normal": _asinh_gains}),
   "bimodal": Transform(
     functools.partial(mixture_quantile, weights=_MODES_X[0], means=_MODES_X[1]),
     functools.partial(mixture_quantile, weights=_MODES_Y[0], means=_MODES_Y[1]),
+    gains={"uniform": _bimodal_gains},
   ),
-  "half_cube": Transform(half_cube, half_cube),
-  "normal_cdf": Transform(normal_cdf, normal_cdf),
+  "half_cube": Transform(half_cube, half_cube, gains={"normal": _half_cube_gains}),
+  "normal_cdf": Transform(
+    normal_cdf,
+    normal_cdf,
+    gains={"normal": _normal_cdf_gains},
+    makes={"normal": "uniform"},
+  ),
   "spiral": Transform(
     functools.partial(spiral, first=0),
     functools.partial(spiral, first=1),
@@ -186,7 +239,7 @@ TRANSFORMS = {
     keeps_volume=True,
   ),
   "swissroll_x": Transform(swiss_roll, _same, widen_x=1, most=(1, 0)),
-  "wiggly": Transform(wiggly_x, wiggly_y),
+  "wiggly": Transform(wiggly_x, wiggly_y, gains={"normal": _wiggly_gains}),
 }
 
 
@@ -217,12 +270,21 @@ def apply(task: Task, then: Sequence[str]) -> Task:
   if not (task.dx and task.dy) or task.dz is not None:
     raise InputError(f"{task.id}: transforms are for pairs of real variables, without a z.")
   maps, dx = [TRANSFORMS[name] for name in then], task.dx
+  entropies, margins = dict(task.entropies), task.margins
   for name, each in zip(then, maps):
     for side, width, least, most in zip("xy", (dx, task.dy), each.least, each.most):
       if width < least or (most and width > most):
         wanted = f"exactly {most}" if most == least else f"at least {least}"
         raise InputError(f"{task.id}: {name} takes a d{side} of {wanted}, found {width}.")
     dx += each.widen_x
+    if margins in each.gains:
+      gain_x, gain_y = each.gains[margins]()
+      added = {"x": dx * gain_x, "y": task.dy * gain_y}
+      added["xy"] = added["x"] + added["y"]
+      entropies = {key: value + added[key] for key, value in entropies.items()}
+    elif not each.keeps_volume:
+      entropies = {}
+    margins = each.makes.get(margins, "")
 
   def sample(rng: np.random.Generator, n: int) -> Arrays:
     x, y = task.sample(rng, n)
@@ -236,7 +298,8 @@ def apply(task: Task, then: Sequence[str]) -> Task:
     dx=dx,
     sample=sample,
     source=f"{task.source}; then injective maps of x and of y",
-    entropies=task.entropies if all(each.keeps_volume for each in maps) else {},
+    entropies=entropies,
+    margins=margins,
     x_shape=(),
     stream=task.stream or task.id,
   )
