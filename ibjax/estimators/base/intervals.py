@@ -17,6 +17,8 @@ from ibjax.core.estimate import Value
 
 Array = jax.Array
 SUBSETS = 10
+FEWEST = 5  # with fewer parts their spread says nothing
+PART = 20  # rows a part needs at least, for its spread to be that of the whole, scaled
 
 
 def interval(
@@ -49,13 +51,20 @@ def interval(
   half = stderr * float(stats.t.ppf(0.5 + 0.5 * estimator.level, degrees))
   nats = float(found.nats)
   how = f"{estimator.interval}, {100 * estimator.level:g}%"
+  if degrees + 1 < FEWEST:
+    how = f"none: {n} rows are too few for {FEWEST} parts of {_least(estimator)}"
   return stderr, nats - half, nats + half, how
 
 
-def _parts(given: tuple[Any, Any, Any], key: Array) -> list[np.ndarray]:
+def _least(estimator: Any) -> int:
+  return max(PART, 2 * estimator.min_n)
+
+
+def _parts(estimator: Any, given: tuple[Any, Any, Any], key: Array) -> list[np.ndarray]:
   n = len(given[0])
   order = np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation(n)
-  return np.array_split(order, min(SUBSETS, n // 2))
+  parts = min(SUBSETS, n // _least(estimator))
+  return np.array_split(order, parts) if parts >= FEWEST else []
 
 
 def _take(given: tuple[Any, Any, Any], rows: np.ndarray) -> tuple[Any, ...]:
@@ -64,14 +73,18 @@ def _take(given: tuple[Any, Any, Any], rows: np.ndarray) -> tuple[Any, ...]:
 
 def _subsampling(estimator: Any, given: Any, key: Array) -> tuple[float, float]:
   """Disjoint parts of n/B rows: the variance at n is that at n/B, divided by B."""
-  parts = _parts(given, key)
+  parts = _parts(estimator, given, key)
+  if not parts:
+    return math.nan, 1.0
   values = [float(estimator.value(*_take(given, rows), key).nats) for rows in parts]
   return float(np.std(values, ddof=1) / math.sqrt(len(parts))), len(parts) - 1.0
 
 
 def _jackknife(estimator: Any, given: Any, key: Array) -> tuple[float, float]:
   """Leaving out one of B disjoint parts at a time."""
-  parts = _parts(given, key)
+  parts = _parts(estimator, given, key)
+  if not parts:
+    return math.nan, 1.0
   everything = np.concatenate(parts)
   values = []
   for rows in parts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +58,7 @@ def fold_pairs(
   """
   checks.at_least("block_size", block_size, 1)
   n, m = (len(jax.tree.leaves(tree)[0]) for tree in (rows, columns))
-  count = len(jax.devices()) if devices is None else min(devices, len(jax.devices()))
+  count = _devices(devices)
   row_block = min(block_size, -(-n // count))
   column_block = min(block_size, m)
   row_blocks = count * -(-n // (row_block * count))
@@ -67,7 +66,7 @@ def fold_pairs(
   column_tiles, column_index = _blocks(columns, m, column_block, -(-m // column_block))
   column_index = jnp.where(column_index < m, column_index, -1)
 
-  def block(carry_rows):
+  def block(carry_rows, _):
     own, index = carry_rows
 
     def step(carry, tiles):
@@ -76,13 +75,71 @@ def fold_pairs(
 
     return jax.lax.scan(step, start(row_block), (column_tiles, column_index))[0]
 
-  run = functools.partial(jax.lax.map, block)
+  return _over_blocks(block, row_tiles, row_index, count, n)
+
+
+def map_rows(
+  fn: Callable[..., Tree],
+  rows: Tree,
+  *,
+  size: int,
+  devices: int | None = None,
+  shared: Tree = (),
+) -> Tree:
+  """Applies a function to blocks of rows that each meet all of `shared`.
+
+  For work on all pairs that a compiler can fuse from end to end, so that the tile of
+  [size, m] pairs need not be cut further; `fold_pairs` cuts the columns too.
+
+  Args:
+    fn: `fn(rows, shared) -> tree` of [size, ...]; rows are blocks of `size` entries.
+    rows: tree of [n, ...].
+    size: rows of a block; need not divide n.
+    devices: over how many devices the rows are spread; None takes all, 1 stays on one.
+    shared: what every block meets whole.
+
+  Returns:
+    Tree of [n, ...].
+
+  Raises:
+    InputError: a size below 1.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from ibjax.estimators.base.tiles import map_rows
+    >>> x = jnp.arange(5.0)
+    >>> map_rows(lambda a, b: (a[:, None] > b).sum(1), x, size=2, shared=x).tolist()
+    [0, 1, 2, 3, 4]
+  """
+  checks.at_least("size", size, 1)
+  n = len(jax.tree.leaves(rows)[0])
+  count = _devices(devices)
+  size = min(size, -(-n // count))
+  tiles, index = _blocks(rows, n, size, count * -(-n // (size * count)))
+  return _over_blocks(lambda own, everything: fn(own[0], everything), tiles, index, count, n, shared)
+
+
+def _devices(devices: int | None) -> int:
+  there = len(jax.devices())
+  return there if devices is None else min(devices, there)
+
+
+def _over_blocks(
+  block: Callable[..., Tree], tiles: Tree, index: Array, count: int, n: int, shared: Tree = ()
+) -> Tree:
+  """Runs `block((rows, index), shared)` over all blocks, those of a device one after another."""
+
+  def run(own, everything):
+    return jax.lax.map(lambda one: block(one, everything), own)
+
   if count > 1:
     mesh = jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,))
-    spec = PartitionSpec(AXIS)
-    run = jax.shard_map(run, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
-  folded = run((row_tiles, row_index))
-  return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], folded)
+    split, whole = PartitionSpec(AXIS), PartitionSpec()
+    run = jax.shard_map(
+      run, mesh=mesh, in_specs=(split, whole), out_specs=split, check_vma=False
+    )
+  done = run((tiles, index), shared)
+  return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], done)
 
 
 def _blocks(tree: Tree, n: int, size: int, count: int) -> tuple[Tree, Array]:

@@ -1,0 +1,1 @@
+"""Estimators by the distances of nearest neighbours."""
