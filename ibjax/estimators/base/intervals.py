@@ -18,7 +18,10 @@ from ibjax.core.estimate import Value
 Array = jax.Array
 SUBSETS = 10
 FEWEST = 5  # with fewer parts their spread says nothing
-PART = 20  # rows a part needs at least, for its spread to be that of the whole, scaled
+PART = 20  # rows a part needs at least
+# Neighbours' spread times sqrt(n) still grows below about 200 rows (by half from 50 on): then there
+# are fewer, larger parts, drawn twice.
+LARGE = 200
 
 
 def interval(
@@ -60,11 +63,16 @@ def _least(estimator: Any) -> int:
   return max(PART, 2 * estimator.min_n)
 
 
-def _parts(estimator: Any, given: tuple[Any, Any, Any], key: Array) -> list[np.ndarray]:
+def _parts(
+  estimator: Any, given: tuple[Any, Any, Any], key: Array, large: int = PART, again: int = 0
+) -> list[np.ndarray]:
+  """Disjoint parts of the rows, of `large` rows where that leaves enough; [] if rows are few."""
   n = len(given[0])
-  order = np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation(n)
-  parts = min(SUBSETS, n // _least(estimator))
-  return np.array_split(order, parts) if parts >= FEWEST else []
+  if n < FEWEST * _least(estimator):
+    return []
+  seed = [*np.asarray(jax.random.key_data(key)).ravel(), again]
+  order = np.random.default_rng(seed).permutation(n)
+  return np.array_split(order, max(FEWEST, min(SUBSETS, n // max(large, _least(estimator)))))
 
 
 def _take(given: tuple[Any, Any, Any], rows: np.ndarray) -> tuple[Any, ...]:
@@ -73,11 +81,19 @@ def _take(given: tuple[Any, Any, Any], rows: np.ndarray) -> tuple[Any, ...]:
 
 def _subsampling(estimator: Any, given: Any, key: Array) -> tuple[float, float]:
   """Disjoint parts of n/B rows: the variance at n is that at n/B, divided by B."""
-  parts = _parts(estimator, given, key)
+  parts = _parts(estimator, given, key, LARGE)
   if not parts:
     return math.nan, 1.0
-  values = [float(estimator.value(*_take(given, rows), key).nats) for rows in parts]
-  return float(np.std(values, ddof=1) / math.sqrt(len(parts))), len(parts) - 1.0
+  draws = [parts]
+  if len(parts) < SUBSETS:
+    draws.append(_parts(estimator, given, key, LARGE, again=1))
+  variance = np.mean(
+    [
+      np.var([float(estimator.value(*_take(given, rows), key).nats) for rows in parts], ddof=1)
+      for parts in draws
+    ]
+  )
+  return float(np.sqrt(variance / len(parts))), len(draws) * (len(parts) - 1.0)
 
 
 def _jackknife(estimator: Any, given: Any, key: Array) -> tuple[float, float]:

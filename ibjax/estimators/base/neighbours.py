@@ -83,10 +83,9 @@ def nearest(
       points, k=k + 1, p=np.inf if norm == "max" else 2, workers=-1
     )
     return _without_self(distance, index)
-  found = _on_device(
-    _nearest_tiles, points, k=k, norm=norm, size=_rows_at_once(block_size, n), devices=devices
-  )
-  return tuple(np.asarray(one) for one in found)
+  size = _rows_at_once(block_size, n)
+  distance, index = _on_device(_nearest_tiles, points, k=k, norm=norm, size=size, devices=devices)
+  return distance, index
 
 
 def count_within(

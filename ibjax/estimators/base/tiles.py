@@ -116,7 +116,9 @@ def map_rows(
   count = _devices(devices)
   size = min(size, -(-n // count))
   tiles, index = _blocks(rows, n, size, count * -(-n // (size * count)))
-  return _over_blocks(lambda own, everything: fn(own[0], everything), tiles, index, count, n, shared)
+  return _over_blocks(
+    lambda own, everything: fn(own[0], everything), tiles, index, count, n, shared
+  )
 
 
 def _devices(devices: int | None) -> int:
@@ -135,9 +137,7 @@ def _over_blocks(
   if count > 1:
     mesh = jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,))
     split, whole = PartitionSpec(AXIS), PartitionSpec()
-    run = jax.shard_map(
-      run, mesh=mesh, in_specs=(split, whole), out_specs=split, check_vma=False
-    )
+    run = jax.shard_map(run, mesh=mesh, in_specs=(split, whole), out_specs=split, check_vma=False)
   done = run((tiles, index), shared)
   return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], done)
 
