@@ -32,7 +32,16 @@ def rescale(array: Any, transform: str) -> Any:
     >>> rescale(np.array([[1.0], [100.0], [3.0]]), "ranks").round(3).T.tolist()
     [[-0.967, 0.967, 0.0]]
   """
-  lib: Any = jnp if isinstance(array, jax.Array) else np
+  if not isinstance(array, jax.Array):
+    return _rescale(np, array, transform)
+  # A loop of one turn, which no compiler can look into: else the scaled columns are worked out
+  # again where they are used, with another rounding, and a row that lies at exactly the distance
+  # of a neighbour no longer does. (A barrier does not last until fusion on CPUs.)
+  turns = jnp.where(jnp.isnan(array).any(), 0, 1)
+  return jax.lax.fori_loop(0, turns, lambda _, a: _rescale(jnp, a, transform), array)
+
+
+def _rescale(lib: Any, array: Any, transform: str) -> Any:
   if transform == "ranks":
     return _scores(array)
   # Twice: after the first, the mean is small enough to be exact to the last digit.

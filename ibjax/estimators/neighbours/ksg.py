@@ -109,7 +109,7 @@ def _square():
 CASES = (
   Case(
     name="four points on a line, by tiles",
-    hyper=dict(k=1, transform="none", search="tiles"),
+    hyper=dict(k=1, search="tiles"),
     inputs=_square,
     expected=dict(nats=psi(1) + psi(4) - 2 * psi(1)),
     source="by hand: the neighbour is the nearest in x and in y, so both counts are 0 everywhere",
