@@ -301,6 +301,10 @@ def test_bimodal_maps_the_uniform_to_its_mixtures():
   np.testing.assert_allclose(0.3 * phi(x) + 0.7 * phi(x - 5), u, rtol=1e-13)
   np.testing.assert_allclose(0.5 * phi(y + 1) + 0.5 * phi(y - 3), u, rtol=1e-13)
   assert np.all(np.diff(x[:, 0]) > 0)
+  far = np.array([[1e-300], [1e-20], [1 - 1e-15]])
+  assert 0.3 * phi(bimodal.x(far)[:2]) == pytest.approx(far[:2], rel=1e-10)
+  assert bimodal.x(far)[2] == pytest.approx(5 - special.ndtri(1e-15 / 0.7), abs=0.05)
+  assert np.isfinite(bimodal.y(np.array([[0.0], [1.0]]))).all()
 
 
 def test_the_swiss_roll_never_meets_itself():
@@ -408,7 +412,9 @@ def test_padding_is_noise_beside_the_same_rows(name):
   np.testing.assert_allclose(covariance[:size, size:], 0, atol=0.06)
   if task.entropies:
     parts = padded.entropies
-    assert parts["x"] == pytest.approx(task.entropies["x"] + math.log(2 * math.pi * math.e))
+    added = math.log(2 * math.pi * math.e)
+    assert parts["x"] == pytest.approx(task.entropies["x"] + added)
+    assert parts["y"] == pytest.approx(task.entropies["y"] + (added if task.dy else 0))
     assert parts["x"] + parts["y"] - parts["xy"] == pytest.approx(task.nats)
 
 
