@@ -31,6 +31,7 @@ class Estimator:
     z: what is conditioned on, as `y`.
     quantity: one of `QUANTITIES`.
     bound: which bound of it the expectation is: "lower", "upper" or "neither".
+    bound_with_y: the same where y may be left out and is given; None: as `bound`.
     interval: "delta" (from `Value.local`), "own" (from `Value.stderr`), "subsampling",
       "jackknife", or "none".
     no_interval: why there is none; a sentence, needed with "none".
@@ -49,6 +50,7 @@ class Estimator:
   z: str = "none"
   quantity: str = "mutual_information"
   bound: str = "neither"
+  bound_with_y: str | None = None
   interval: str = "none"
   no_interval: str = ""
   invariances: tuple[str, ...] = ()
@@ -63,6 +65,7 @@ class Estimator:
     for what, value, options in (
       ("quantity", self.quantity, QUANTITIES),
       ("bound", self.bound, BOUNDS),
+      ("bound_with_y", self.bound_with_y or self.bound, BOUNDS),
       ("interval", self.interval, INTERVALS),
       *(("invariance", one, INVARIANCES) for one in self.invariances),
     ):
@@ -102,7 +105,7 @@ class Estimator:
       diagnostics={
         "estimator": self.name,
         "quantity": self.quantity,
-        "bound": self.bound,
+        "bound": (given[1] is not None and self.bound_with_y) or self.bound,
         "interval": why,
         "warnings": notes + tuple(found.notes),
         **{name: np.asarray(value) for name, value in found.extra.items()},

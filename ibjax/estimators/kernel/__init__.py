@@ -1,0 +1,1 @@
+"""Measures built on a kernel between samples: bounds, densities, HSIC, matrix entropies."""

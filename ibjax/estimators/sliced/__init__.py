@@ -1,0 +1,1 @@
+"""Averages of scalar information over random projections."""

@@ -1,0 +1,1 @@
+"""Entropy, information and dimension of spectra: of diffusion, covariances and Jacobians."""
