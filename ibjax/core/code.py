@@ -26,6 +26,8 @@ ROOMS = (
   "metrics",
 )
 CORE = ("numerics", "schedules", "rng")
+# The known answers that a method is held to; they stand beside it, and change no number of it.
+KNOWN = ("CASES", "TRUTHS", "COVERAGE")
 
 _DIGITS = 12
 _FACTORY = re.compile(r"(ibjax(?:\.\w+)+):\w+")
@@ -36,7 +38,8 @@ def code_version(config: Mapping[str, Any]) -> str:
 
   The modules are those that the config names ("ibjax.module:factory", as `fn`, as the program
   or anywhere else), and what they import of ours, transitively, within `ROOMS` and the modules
-  `CORE` of the core. Comments, docstrings, blank lines and `CASES` do not count.
+  `CORE` of the core. Comments, docstrings, blank lines and the known
+  answers kept beside a method (`KNOWN`) do not count.
 
   Args:
     config: the resolved config (plain nested dictionaries).
@@ -87,8 +90,8 @@ def normalised(source: str) -> str:
     source: the text of a module.
 
   Returns:
-    Text that is equal for two sources that differ in comments, docstrings, layout or `CASES`
-    only.
+    Text that is equal for two sources that differ in comments, docstrings, layout or the
+    assignments of `KNOWN` only.
 
   Example:
     >>> from ibjax.core.code import normalised
@@ -121,7 +124,7 @@ def _write(node: Any) -> str:
 
 def _is_cases(node: ast.stmt) -> bool:
   targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-  return any(isinstance(target, ast.Name) and target.id == "CASES" for target in targets)
+  return any(isinstance(target, ast.Name) and target.id in KNOWN for target in targets)
 
 
 def _named(config: Mapping[str, Any]) -> Iterator[str]:

@@ -87,6 +87,42 @@ def defaults() -> ml_collections.ConfigDict:
   return c
 
 
+def measuring() -> ml_collections.ConfigDict:
+  """Returns the config that recipes start from whose program measures and trains nothing.
+
+  Returns:
+    A `ConfigDict` whose section estimator names a factory (`fn`) and its keywords.
+
+  Example:
+    >>> from ibjax.core.config import measures, measuring
+    >>> measures(measuring())
+    True
+  """
+  c = ml_collections.ConfigDict()
+  c.seed = 0  # of the samples and of what the estimator draws
+  c.program = "ibjax.programs.estimate:estimate"
+  c.data = ml_collections.ConfigDict()
+  c.data.tasks = "bmi:*"  # names of tasks, "PATTERN[;PATTERN]"; see `ibjax.data.synthetic`
+  c.data.n = 10000  # samples of each task
+  c.data.rescale = True  # each column to zero mean and unit variance, in float64
+  c.estimator = ml_collections.ConfigDict(
+    dict(fn="ibjax.estimators.neighbours.ksg:ksg")
+  )
+  return c
+
+
+def measures(config: Mapping[str, Any] | ml_collections.ConfigDict) -> bool:
+  """Whether a config's program measures; else it trains.
+
+  Args:
+    config: a config, resolved or not.
+
+  Returns:
+    True when it has no section "train".
+  """
+  return "train" not in config
+
+
 def choose_variant(argument: str | None, known: tuple[str, ...] = VARIANTS) -> str:
   """Checks the argument after the colon of `--config=FILE.py:ARGUMENT`.
 
@@ -280,7 +316,7 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ([], ["warm_start: (absent) -> 'a'"])
   """
   before, after = dict(flatten(old)), dict(flatten(new))
-  start = dict(flatten(resolved(defaults())))
+  start = dict(flatten(resolved(measuring() if measures(new) else defaults())))
   gained = {
     key
     for key, value in after.items()

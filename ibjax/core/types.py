@@ -162,6 +162,27 @@ class Program(NamedTuple):
   predict: Callable[..., dict[str, Array]]
 
 
+class Measurement(NamedTuple):
+  """A measuring procedure: parts measured one by one, and the row they make together.
+
+  A program that trains gives a `Program`; one that measures gives this.
+
+  Attributes:
+    method: the name of what measures, for the row.
+    data: {"name", "fingerprint", ...} of what is measured, for the manifest.
+    parts: names of the parts, in order.
+    measure: `measure(part) -> {name: number or text}`, what is recorded of one part. The same
+      config and part give the same values, times aside.
+    summarize: `summarize({part: recorded}) -> {name: number}`, the metrics of the final row.
+  """
+
+  method: str
+  data: Mapping[str, Any]
+  parts: tuple[str, ...]
+  measure: Callable[[str], dict[str, Any]]
+  summarize: Callable[[Mapping[str, Mapping[str, Any]]], dict[str, float]]
+
+
 class TrainState(NamedTuple):
   """Everything a run needs to continue bit for bit; all of it is checkpointed.
 

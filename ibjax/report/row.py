@@ -138,13 +138,29 @@ MEASURED: tuple[tuple[str, str, Callable[[float], str], str], ...] = (
     number,
     "Mean squared distance between predicted probabilities and label, from 0 to 2.",
   ),
+  (
+    "MAE nats",
+    "mae_nats",
+    number,
+    "Mean over the tasks of the distance between estimate and exact value.",
+  ),
+  ("bias nats", "bias_nats", number, "Mean over the tasks of estimate less exact value."),
+  (
+    "covered %",
+    "covered_frac",
+    percent,
+    "Tasks whose exact value lies in the estimate's interval.",
+  ),
+  ("tasks", "tasks", lambda value: f"{value:.0f}", "Tasks measured."),
+  ("failed", "failed", lambda value: f"{value:.0f}", "Tasks without an estimate."),
+  ("estimate s", "estimate_s", number, "Mean wall-clock time of an estimate."),
   ("steps", "step", lambda value: f"{value:.0f}", "Training steps taken."),
   ("time s", "train_s", lambda value: f"{value:.1f}", "Wall-clock time of training."),
 )
 
 
 def method_name(run: Run) -> str:
-  """The method: the result's own word, else the tail of the objective that the config names.
+  """The method: the result's own word, else the tail of what the config names.
 
   Args:
     run: a run, finished or not.
@@ -152,9 +168,12 @@ def method_name(run: Run) -> str:
   Returns:
     A word, e.g. "vib"; "run" when neither says.
   """
-  objective = run.config.get("objective")
-  named = objective.get("fn", "") if isinstance(objective, dict) else objective or ""
-  return str(run.result.get("objective") or str(named).rpartition(":")[2] or "run")
+  for kind in ("objective", "estimator"):
+    section = run.config.get(kind)
+    named = section.get("fn", "") if isinstance(section, dict) else section or ""
+    if found := run.result.get(kind) or str(named).rpartition(":")[2]:
+      return str(found)
+  return "run"
 
 
 def data_name(run: Run) -> str:
@@ -184,7 +203,7 @@ def row_cells(run: Run) -> list[Cell]:
   beta = objective.get("beta") if isinstance(objective, dict) else None
   seed = values.get("seed", run.config.get("seed"))
   cells = [
-    Cell("method", method_name(run), "The objective that was minimised.", is_text=True),
+    Cell("method", method_name(run), "What was minimised, or what estimated.", is_text=True),
     Cell("data", data_name(run), "The data set.", is_text=True),
     Cell("beta", _short(values.get("beta", beta)), "Weight of the rate in the objective."),
     Cell("seed", _short(seed), "Seed of every random choice."),

@@ -14,7 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+from ibjax.core.config import measures
 from ibjax.core.errors import ConfigError, IbjaxError, WorkdirError
+from ibjax.train import measure
 from ibjax.train.loop import EXIT_STOPPED, StopSignal
 from ibjax.train.setup import build
 
@@ -203,6 +205,9 @@ def _check(answers: Connection, configs: Mapping[str, Any], data_dir: str | None
   splits: set[str] | None = None
   for name, config in configs.items():
     try:
+      if measures(config):
+        measure.build(config)
+        continue
       found = set(build(config, data_dir).splits)
     except IbjaxError as error:
       answers.send(type(error)(f"{name}: {error}"))

@@ -39,26 +39,52 @@ def make_manifest(
   Raises:
     ConfigError: the data changed since the run began.
   """
+  data = {
+    "name": setup.source.name,
+    "fingerprint": setup.source.fingerprint,
+    **{f"n_{name}": split.n for name, split in setup.splits.items()},
+  }
+  return manifest_of(data, config, about, old, session)
+
+
+def manifest_of(
+  data: Mapping[str, Any],
+  config: Mapping[str, Any],
+  about: Mapping[str, Any],
+  old: Mapping[str, Any] | None,
+  session: Mapping[str, Any],
+) -> dict[str, Any]:
+  """Describes a run on any data.
+
+  Args:
+    data: {"name", "fingerprint", ...}.
+    config: the run's resolved config.
+    about: as in `make_manifest`, and so are `old` and `session`.
+    old: the manifest of the run continued, None for a new one.
+    session: `records.session()` of this process.
+
+  Returns:
+    The manifest.
+
+  Raises:
+    ConfigError: the data changed since the run began.
+  """
   manifest: dict[str, Any] = {
     "config": config,
     "config_hash": config_hash(config),
     "code": code_version(config),
     **about,
     **session,
-    "data": {
-      "name": setup.source.name,
-      "fingerprint": setup.source.fingerprint,
-      **{f"n_{name}": split.n for name, split in setup.splits.items()},
-    },
-    "batch_scope": config["batch_scope"],
+    "data": dict(data),
+    **({"batch_scope": config["batch_scope"]} if "batch_scope" in config else {}),
     "resumes": [],
   }
   if old is None:
     return manifest
-  if old["data"]["fingerprint"] != setup.source.fingerprint:
+  if old["data"]["fingerprint"] != data["fingerprint"]:
     raise ConfigError(
-      f"the data set '{setup.source.name}' has changed since this run began (fingerprint "
-      f"{old['data']['fingerprint'][:12]}, now {setup.source.fingerprint[:12]}). Start a new run "
+      f"the data set '{data['name']}' has changed since this run began (fingerprint "
+      f"{old['data']['fingerprint'][:12]}, now {data['fingerprint'][:12]}). Start a new run "
       "in another --workdir."
     )
   changes = difference(old["config"], config)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from ibjax.core.config import measures
 from ibjax.core.errors import ConfigError, unknown
 from ibjax.train import loop, records
 from ibjax.train.checkpoint import Checkpoints
@@ -46,6 +47,8 @@ def run(argv: Sequence[str]) -> int:
   if manifest is None:
     raise ConfigError(f"--workdir={workdir} holds no run (there is no manifest.json).")
   config = manifest["config"]
+  if measures(config):
+    raise ConfigError(f"--workdir={workdir} holds a run that measures; there is nothing to evaluate.")
   if options["samples"] is not None:
     config["eval"]["samples"] = options["samples"]
   setup = build(config, options["data_dir"])

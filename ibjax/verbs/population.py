@@ -12,6 +12,7 @@ from absl import flags
 
 from ibjax.core import axes as axes_lib
 from ibjax.core import files
+from ibjax.core.config import measures
 from ibjax.core.draws import Axis
 from ibjax.core.errors import ConfigError
 from ibjax.report.compare_page import write_compare_page
@@ -55,9 +56,14 @@ def requested(config: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
     True when there are axes.
 
   Raises:
-    ConfigError: a flag of populations without axes.
+    ConfigError: a flag of populations without axes, or a population of what only measures.
   """
-  found = bool(options["population"] or config["population"])
+  found = bool(options["population"] or config.get("population"))
+  if found and measures(config):
+    raise ConfigError(
+      "a population is one program that trains, and this config's program measures; run it once "
+      "per point with `ibjax sweep`, or as the cells of `ibjax table`."
+    )
   for name in ("pairing", "continuation", "chunk", "strategy"):
     if options[name] and not found:
       raise ConfigError(f'--{name} is for a population; give its axes, --population="key=a,b".')

@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 
 from ibjax.core import axes as axes_lib
-from ibjax.core.config import config_hash
+from ibjax.core.config import config_hash, measures
 from ibjax.core.draws import DRAWS, Axis, Range, sampled, unique
 from ibjax.core.errors import ConfigError, unknown
 from ibjax.programs.hyper import static_key, traced
@@ -194,7 +194,7 @@ def _dry_run(
 
 
 def _hint_population(axes: Sequence[Axis], configs: Sequence[Mapping[str, Any]]) -> None:
-  sizes = collections.Counter(map(static_key, configs))
+  sizes = collections.Counter(static_key(config) for config in configs if not measures(config))
   shared = sum(size for size in sizes.values() if size > 1)
   moving = [axis for axis in axes if all(axis[0] in traced(config) for config in configs)]
   if not shared or not moving:

@@ -11,6 +11,7 @@ from typing import Any
 
 from absl import flags
 
+from ibjax.core.config import measures
 from ibjax.core.errors import ConfigError, WorkdirError, unknown
 from ibjax.report import experiment as experiment_lib
 from ibjax.report import results as results_lib
@@ -141,7 +142,7 @@ def group_key(config: Mapping[str, Any]) -> str:
 
 
 def train_group(group: Group, data_dir: str | None) -> None:
-  """Trains the runs of a group together; finished ones are left as they are.
+  """Trains the runs of a group together, or measures them; finished ones are left as they are.
 
   Args:
     group: runs of one program.
@@ -150,21 +151,29 @@ def train_group(group: Group, data_dir: str | None) -> None:
   Raises:
     Stopped: SIGTERM or Ctrl-C; all is saved.
   """
-  from ibjax.train import population  # jax starts here, not for a table that is complete
+  from ibjax.train import measure, population  # jax starts here, not for a complete table
 
+  if measures(group.runs[0].config):
+    for one in group.runs:
+      measure.run(one.config, one.folder, _about(one))
+    return
   members = [
     population.Member(
       config=one.config,
       folder=one.folder,
-      about={
-        "config_file": one.config_file,
-        "overrides": list(one.overrides),
-        "command": one.command,
-      },
+      about=_about(one),
     )
     for one in group.runs
   ]
   population.train_members(members, group.home, data_dir)
+
+
+def _about(one: Planned) -> dict[str, Any]:
+  return {
+    "config_file": one.config_file,
+    "overrides": list(one.overrides),
+    "command": one.command,
+  }
 
 
 def groups(runs: Sequence[Planned], home: pathlib.Path) -> list[Group]:
@@ -214,7 +223,9 @@ def _run_missing(
   from ibjax.train import loop
   from ibjax.train.expand import use_cores
 
-  use_cores(max(len(group.runs) for group in todo))
+  training = [len(group.runs) for group in todo if not measures(group.runs[0].config)]
+  if training:
+    use_cores(max(training))
   for number, group in enumerate(todo, start=1):
     own = [one for one in group.runs if one.name in waiting]
     cells = len({one.cell for one in own})

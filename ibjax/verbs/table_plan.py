@@ -12,8 +12,9 @@ from typing import Any
 from absl import flags
 
 from ibjax.core.code import code_version
-from ibjax.core.config import config_hash, difference, flatten
+from ibjax.core.config import config_hash, difference, flatten, measures
 from ibjax.core.errors import ConfigError, DataError, IbjaxError, unknown
+from ibjax.core.resolver import resolve
 from ibjax.data import source
 from ibjax.report.experiment import Experiment
 from ibjax.report.results import Planned
@@ -73,9 +74,9 @@ def plan(
       config = load_config("train", flags.FlagValues(), [*base, f"--config.seed={seeds[0]}"])
     except IbjaxError as error:
       raise ConfigError(f"{experiment.folder / 'runs.py'}, cell '{cell}': {error}") from error
-    spec = config["data"]["source"]
+    spec = config["data"]["tasks" if measures(config) else "source"]
     if spec not in fingerprints:
-      fingerprints[spec] = _fingerprint(spec, data_dir, need_data)
+      fingerprints[spec] = _fingerprint(config, data_dir, need_data)
     named = tuple((key, value) for key, value in flatten(config) if isinstance(value, str))
     for seed in seeds:
       argv = [*base, f"--config.seed={seed}"]
@@ -114,9 +115,13 @@ def _written(values: Mapping[str, Any]) -> list[str]:
   ]
 
 
-def _fingerprint(spec: str, data_dir: str | None, needed: bool) -> str | None:
+def _fingerprint(
+  config: Mapping[str, Any], data_dir: str | None, needed: bool
+) -> str | None:
+  if measures(config):
+    return resolve(config["program"])(config).data["fingerprint"]
   try:
-    return source.load(spec, data_dir).fingerprint
+    return source.load(config["data"]["source"], data_dir).fingerprint
   except DataError:
     if needed:
       raise

@@ -1,4 +1,7 @@
-"""`ibjax train`: a run or a population from a config, continued if it was started before."""
+"""`ibjax train`: a run or a population from a config, continued if it was started before.
+
+A config whose program measures makes a run folder too, by `ibjax.train.measure`.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ import jax
 from absl import flags
 
 from ibjax.core import files
+from ibjax.core.config import measures
 from ibjax.core.errors import ConfigError
 from ibjax.report.page import write_page
 from ibjax.report.row import format_row
 from ibjax.report.runs import read_run
-from ibjax.train import loop, outcome, records
+from ibjax.train import loop, measure, outcome, records
 from ibjax.train.dry_run import describe
 from ibjax.train.setup import Setup, build
 from ibjax.train.warm_start import take_over, warm_state
@@ -62,7 +66,11 @@ def run(argv: Sequence[str]) -> int:
     return population_lib.run(config, options, argv)
   start_processes(options)
   if options["dry_run"]:
-    print(describe(build(config, options["data_dir"])))
+    print(
+      measure.describe(config)
+      if measures(config)
+      else describe(build(config, options["data_dir"]))
+    )
     return 0
   return _one(config, options, argv)
 
@@ -77,14 +85,16 @@ def _one(config: dict[str, Any], options: Mapping[str, Any], argv: Sequence[str]
     if old["config"] == config and (workdir / "result.json").exists():
       show(workdir, "this run is finished; its row:")
       return 0
-  setup = build(config, options["data_dir"])
-  # Read before anything is written: a run to start from may be missing.
-  given_state = warm_state(setup, config, workdir)
   about = {
     "config_file": config_path(argv),
     "overrides": overrides(argv),
     "command": shlex.join(["ibjax", "train", *argv]),
   }
+  if measures(config):
+    return _measure(config, workdir, about)
+  setup = build(config, options["data_dir"])
+  # Read before anything is written: a run to start from may be missing.
+  given_state = warm_state(setup, config, workdir)
   if jax.process_index() == 0:
     manifest = outcome.make_manifest(setup, config, about, old, records.session())
     files.write_json(workdir / "manifest.json", manifest)
@@ -99,6 +109,16 @@ def _one(config: dict[str, Any], options: Mapping[str, Any], argv: Sequence[str]
   except loop.Stopped:
     return loop.EXIT_STOPPED
   finish(setup, state, lines, timing, workdir)
+  return 0
+
+
+def _measure(config: dict[str, Any], workdir: pathlib.Path, about: Mapping[str, Any]) -> int:
+  try:
+    measure.run(config, workdir, about)
+  except loop.Stopped:
+    return loop.EXIT_STOPPED
+  write_page(workdir)
+  show(workdir, "")
   return 0
 
 
