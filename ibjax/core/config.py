@@ -103,10 +103,10 @@ def measuring() -> ml_collections.ConfigDict:
   c.program = "ibjax.programs.estimate:estimate"
   c.data = ml_collections.ConfigDict()
   c.data.tasks = "bmi:*"  # names of tasks, "PATTERN[;PATTERN]"; see `ibjax.data.synthetic`
-  c.data.n = 10000  # samples of each task
+  c.data.n = 2000  # samples of each task
   c.data.rescale = True  # each column to zero mean and unit variance, in float64
   c.estimator = ml_collections.ConfigDict(
-    dict(fn="ibjax.estimators.neighbours.ksg:ksg")
+    dict(fn="ibjax.estimators.parametric.student_copula:student_copula")
   )
   return c
 

@@ -48,7 +48,9 @@ def run(argv: Sequence[str]) -> int:
     raise ConfigError(f"--workdir={workdir} holds no run (there is no manifest.json).")
   config = manifest["config"]
   if measures(config):
-    raise ConfigError(f"--workdir={workdir} holds a run that measures; there is nothing to evaluate.")
+    raise ConfigError(
+      f"--workdir={workdir} holds a run that measures; there is nothing to evaluate."
+    )
   if options["samples"] is not None:
     config["eval"]["samples"] = options["samples"]
   setup = build(config, options["data_dir"])

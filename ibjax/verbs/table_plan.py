@@ -115,9 +115,7 @@ def _written(values: Mapping[str, Any]) -> list[str]:
   ]
 
 
-def _fingerprint(
-  config: Mapping[str, Any], data_dir: str | None, needed: bool
-) -> str | None:
+def _fingerprint(config: Mapping[str, Any], data_dir: str | None, needed: bool) -> str | None:
   if measures(config):
     return resolve(config["program"])(config).data["fingerprint"]
   try:

@@ -67,9 +67,7 @@ def run(argv: Sequence[str]) -> int:
   start_processes(options)
   if options["dry_run"]:
     print(
-      measure.describe(config)
-      if measures(config)
-      else describe(build(config, options["data_dir"]))
+      measure.describe(config) if measures(config) else describe(build(config, options["data_dir"]))
     )
     return 0
   return _one(config, options, argv)
