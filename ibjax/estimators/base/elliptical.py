@@ -8,9 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, special, stats
 
-ITERATIONS = (
-  12  # of the scatter's fixed point, from the last one; it contracts at about nu/(nu + d)
-)
+ITERATIONS = 12  # of the scatter's fixed point, which starts at the last fit's or the Gaussian's
 MOST = 1.0  # 1 / degrees of freedom: from the Gaussian, 0, to the Cauchy, 1
 RIDGE = 1e-9
 
@@ -107,10 +105,11 @@ def fit(u: np.ndarray, dx: int, tail: float | None = None) -> Elliptical:
 def _fit(u: np.ndarray, dx: int, tail: float, start: np.ndarray | None) -> Elliptical:
   q = quantiles(u, tail)
   n, d = q.shape
-  if tail == 0.0:
-    scatter = _correlation(q.T @ q / n)
-  else:
-    scatter = _correlation(q.T @ q / n) if start is None else start
+  if start is None:
+    normal = quantiles(u, 0.0)
+    start = _correlation(normal.T @ normal / n)
+  scatter = start
+  if tail > 0.0:
     for _ in range(ITERATIONS):
       weight = (1.0 + tail * d) / (1.0 + tail * _form(q, np.linalg.inv(scatter)))
       scatter = _correlation((q * weight[:, None]).T @ q / n)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ibjax.core import checks
 from ibjax.core.errors import InputError
 from ibjax.core.estimate import Note, Truth, Value
 from ibjax.core.types import Case
@@ -13,7 +14,7 @@ from ibjax.estimators.base import elliptical
 from ibjax.estimators.base.contract import Estimator
 
 
-def student_copula() -> Estimator:
+def student_copula(degrees_of_freedom: float | None = None) -> Estimator:
   """Makes the estimator that takes (X, Y) to have a Student-t copula, or a Gaussian one.
 
   Formula: u = (rank - 1/2) / n per column; q = T_nu^-1(u); scatter S and nu maximise the likelihood
@@ -30,11 +31,14 @@ def student_copula() -> Estimator:
   holds; where it does not, of either sign and not smaller with more samples: rings, spirals and
   thresholds are missed.
 
+  Args:
+    degrees_of_freedom: at least 1, inf for the Gaussian copula; fitted when None.
+
   Returns:
     An `Estimator`; diagnostics: "degrees_of_freedom" (inf for Gaussian).
 
   Raises:
-    InputError: when called with n not above dx + dy + 1.
+    InputError: degrees of freedom below 1; when called with n not above dx + dy + 1.
 
   Example:
     >>> import numpy as np
@@ -49,6 +53,10 @@ def student_copula() -> Estimator:
   likelihood); Arellano-Valle et al. 2013 (entropies of the t distribution); the correction is the
   mean of the log determinant of a Wishart matrix.
   """
+  tail = None
+  if degrees_of_freedom is not None:
+    checks.at_least("degrees_of_freedom", degrees_of_freedom, 1.0)
+    tail = 1.0 / degrees_of_freedom  # 0 for inf
 
   def value(x, y, z, key):
     x, y = columns(x), columns(y)
@@ -57,10 +65,10 @@ def student_copula() -> Estimator:
     if not dx or not dy:
       return Value(nothing, extra={"degrees_of_freedom": np.inf})
     check_rows(n, dx, dy)
-    copula = elliptical.fit(elliptical.levels(np.hstack([x, y])), dx)
+    copula = elliptical.fit(elliptical.levels(np.hstack([x, y])), dx, tail)
     nats: Any = copula.nats - elliptical.excess(dx, dy, n)
     notes: tuple[Note, ...] = ()
-    if copula.tail == elliptical.MOST:
+    if tail is None and copula.tail == elliptical.MOST:
       notes = (
         Note(
           "tails_at_limit",
@@ -146,6 +154,14 @@ CASES = (
     hyper={},
     inputs=lambda: {"x": np.ones((20, 1)), "y": np.arange(20.0)[:, None]},
     expected={"nats": 0.0},
+    rtol=1e-6,
+  ),
+  Case(
+    name="without degrees of freedom to fit, one pair",
+    source="as the first case",
+    hyper={"degrees_of_freedom": np.inf},
+    inputs=_pair,
+    expected={"nats": _of_pair()},
     rtol=1e-6,
   ),
 )
