@@ -160,7 +160,7 @@ def test_every_family_is_a_task_with_its_defaults():
     ("gaussian:copes=2", "Did you mean 'copies'"),
     ("gaussian:d=1,d=2", "d is given twice"),
     ("sparse:strength=inf", "expected a finite number"),
-    ("gaussian:rho=nan", "expected finite numbers"),
+    ("gaussian:d=2,rho=0.5/nan", "expected finite numbers"),
   ],
 )
 def test_wrong_names_name_the_nearest(name, message):
@@ -372,6 +372,7 @@ def test_entropies_of_transformed_normals(then):
 def test_entropies_are_known_as_long_as_the_margins_are():
   assert find("gaussian:d=2,then=normal_cdf").entropies["x"] == pytest.approx(0, abs=1e-14)
   assert find("sparse:copies=2,then=normal_cdf").entropies["y"] == pytest.approx(0, abs=1e-14)
+  assert find("gaussian:pad=3,then=normal_cdf").entropies["y"] == pytest.approx(0, abs=1e-14)
   spun = find("sparse:then=normal_cdf/spiral")
   assert spun.entropies == find("sparse:then=normal_cdf").entropies
   unknown = ["gaussian:then=asinh/asinh", "student:then=asinh", "sparse:then=spiral/normal_cdf"]
