@@ -77,6 +77,23 @@ def defaults() -> ml_collections.ConfigDict:
   c.eval.samples = 12  # codes drawn per example; their probabilities are averaged
   c.eval.fgsm = ()  # steps of the fast gradient sign attack at the end, for inputs in [0, 1]
 
+  # The information plane: layers tracked through training, see ibjax/programs/plane.py.
+  c.plane = ml_collections.ConfigDict()
+  c.plane.fn = ""  # "ibjax.programs.plane:plane" measures it; "" is off
+  c.plane.points = 30  # steps spaced evenly in the logarithm, beside step 0
+  c.plane.steps = ()  # further steps
+  c.plane.splits = ("train", "test")  # the inputs X
+  c.plane.examples = 0  # as many of them at most; 0 takes all
+  # Layers T; patterns of names such as "encoder/dense_1.in", the state that enters that layer.
+  c.plane.layers = ("bottleneck.out", "prediction")
+  # Name -> dict(fn=..., hyperparameters); and, of the frame, of=("x",) for I(X;T) or ("y",) for
+  # I(T;Y) alone, and examples=n, as many at most.
+  c.plane.estimators = ml_collections.ConfigDict()
+  c.plane.gradient_batches = 0  # mini-batches for the mean and spread of gradients; 0 is off
+  c.plane.rank_examples = 0  # examples at which Jacobians are ranked; 0 is off
+  c.plane.rank_layers = ("encoder/*.out",)
+  c.plane.rank_tolerance = 1e-3  # a singular value counts above it; and above it times the largest
+
   c.checkpoint = ml_collections.ConfigDict()
   c.checkpoint.every = "1 epochs"
   c.checkpoint.keep = 2

@@ -56,6 +56,23 @@ Later ones win: the cell's overrides, the budget's, the cell's own for that budg
       ),
     )
 
+    PLANES = (   # optional: information planes of runs with `config.plane`, means over seeds
+      dict(name="plane", title="...", panels=(
+        dict(label="tanh", cell="tanh", estimator="binned"),
+      )),
+      dict(name="rank", title="...", panels=(   # or a quantity of each layer over the steps
+        dict(label="tanh", cell="tanh", over_steps="/relative", of="rank/"),
+      )),
+    )
+
+    CORRELATIONS = (   # optional: over the runs of a cell
+      dict(
+        name="generalisation", title="...", key="test/err_frac", label="test error",
+        columns=(dict(key="plane/binned/layer_1/i_xt_compression_nats", header="layer 1"),),
+        rows=(dict(label="tanh", cell="tanh"),),
+      ),
+    )
+
     def derive(row, config):   # optional: further metrics of a run, from its row and config
       return {"gap": row["test/loss_nats"] - exact(config["objective"]["beta"])}
 
@@ -93,6 +110,8 @@ from ibjax.core.errors import ConfigError, IbjaxError, nearest, unknown
 from ibjax.report import shown as shown_lib
 from ibjax.report.schema import among, fields, fits, unique
 from ibjax.report.shown import Figure, Paper, Table
+from ibjax.report.table_correlations import Correlations, correlations
+from ibjax.report.table_planes import PlaneFigure, plane_figures
 
 # What would make an experiment train by itself; what a paper needs more than a config becomes a
 # method file of the package, where everybody can use it.
@@ -131,6 +150,8 @@ class Experiment:
     cells: id -> cell, in the order written.
     tables: the tables.
     figures: the figures.
+    planes: the figures of information planes.
+    correlations: the tables of correlations.
     derive: `derive(row, config) -> {metric: value}`; {} when table.py has none.
     paper: what was published.
     warnings: what is odd but no error, one sentence each.
@@ -144,6 +165,8 @@ class Experiment:
   derive: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, float]]
   paper: Paper
   warnings: tuple[str, ...]
+  planes: tuple[PlaneFigure, ...] = ()
+  correlations: tuple[Correlations, ...] = ()
 
   @property
   def name(self) -> str:
@@ -214,15 +237,19 @@ def load(folder: pathlib.Path) -> Experiment:
   names = _execute(runs, ("BUDGETS", "CELLS"), ())
   budgets = _budgets(f"{runs}: BUDGETS", names["BUDGETS"])
   cells = _cells(f"{runs}: CELLS", names["CELLS"], budgets)
-  names = _execute(table, ("TABLES",), ("FIGURES", "derive"))
+  names = _execute(table, ("TABLES",), ("FIGURES", "PLANES", "CORRELATIONS", "derive"))
   paper = shown_lib.read_paper(folder / "paper.json", _json(folder / "paper.json"))
   tables = shown_lib.tables(f"{table}: TABLES", names["TABLES"], list(cells), paper)
   figures = shown_lib.figures(f"{table}: FIGURES", names.get("FIGURES", ()), list(cells))
   if not tables and not figures:
     raise ConfigError(f"{table}: TABLES and FIGURES are empty; there is nothing to make.")
+  planes = plane_figures(f"{table}: PLANES", names.get("PLANES", ()), list(cells))
+  related = correlations(f"{table}: CORRELATIONS", names.get("CORRELATIONS", ()), list(cells))
   derive = fits(f"{table}: derive", names.get("derive", lambda row, config: {}), "function")
   warnings = shown_lib.unused(folder / "paper.json", paper, tables)
-  return Experiment(folder, budgets, cells, tables, figures, derive, paper, tuple(warnings))
+  return Experiment(
+    folder, budgets, cells, tables, figures, derive, paper, tuple(warnings), planes, related
+  )
 
 
 def select(cells: Mapping[str, Any], patterns: str) -> list[str]:

@@ -26,6 +26,12 @@ PICTURES = {
     "Dots: the test split. A thin line is single batches, the bold one over it their running "
     "mean. Where H(Y) is marked: what a code would pay that kept the label and nothing else.",
   ),
+  "plane": (
+    "Information plane",
+    "Each number is a layer, in the order of the computation; colour is the training step. The "
+    "dashed line is the most that any code of that I(X;T) can know of the label. Below: what else "
+    "was tracked, layer by layer.",
+  ),
   "latents": ("The code", "Where the encoder puts each test example, coloured by its true class."),
   "confusions": (
     "Mistakes",

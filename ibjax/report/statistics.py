@@ -199,3 +199,39 @@ def _two_sided(difference: float, variance: float, freedom: float) -> float:
   if variance == 0:  # every seed gave the same number
     return 1.0 if difference == 0 else 0.0
   return float(2 * stats.t.sf(abs(difference) / math.sqrt(variance), freedom))
+
+
+def correlation(a: Sequence[float], b: Sequence[float]) -> Interval:
+  """Pearson's correlation over runs, with its 95% interval.
+
+  Formula: tanh(atanh(r) ± 1.96 / sqrt(n - 3)) (Fisher).
+
+  Args:
+    a: [n] values.
+    b: [n] values of the same runs.
+
+  Returns:
+    An `Interval` whose mean is r; ends are NaN below four runs, everything is NaN where one of
+    the two does not vary.
+
+  Raises:
+    InputError: lengths that differ.
+
+  Example:
+    >>> from ibjax.report.statistics import correlation
+    >>> found = correlation([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 5.0])
+    >>> round(found.mean, 3), found.low < found.mean < found.high
+    (0.983, True)
+  """
+  if len(a) != len(b):
+    raise InputError(f"{len(a)} and {len(b)} values; a correlation needs both of every run.")
+  x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+  n = len(x)
+  if n < 2 or not np.ptp(x) or not np.ptp(y):
+    return Interval(math.nan, math.nan, math.nan, math.nan, n, "Fisher")
+  r = float(np.corrcoef(x, y)[0, 1])
+  if n < 4 or abs(r) >= 1:
+    return Interval(r, math.nan, math.nan, math.nan, n, "Fisher")
+  half = float(stats.norm.ppf(0.5 + LEVEL / 2)) / math.sqrt(n - 3)
+  low, high = np.tanh([math.atanh(r) - half, math.atanh(r) + half])
+  return Interval(r, float(low), float(high), math.nan, n, "Fisher")

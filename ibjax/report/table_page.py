@@ -11,7 +11,7 @@ from typing import Any
 
 from ibjax.core.errors import WorkdirError
 from ibjax.core.files import write_text
-from ibjax.report import table_figures
+from ibjax.report import table_correlations, table_figures, table_planes
 from ibjax.report.experiment import Experiment
 from ibjax.report.page import document
 from ibjax.report.page_style import STYLE
@@ -58,11 +58,14 @@ def write_outputs(
   assembled = assemble(experiment, statuses, kind)
   rows = run_rows(experiment, statuses)
   written = write_tables(folder, assembled, experiment.paper)
+  written += table_correlations.write(folder, experiment.correlations, rows)
   figures = table_figures.write_figures(folder, experiment, rows, statuses, kind)
+  runs = [status.run for status in statuses]
+  planes = table_planes.write(experiment.folder, budget, experiment.planes, runs)
   page = folder / "report.html"
-  write_text(page, render(experiment, budget, statuses, assembled, figures, kind))
+  write_text(page, render(experiment, budget, statuses, assembled, figures, planes, kind))
   pictures = [path.with_suffix(suffix) for path in figures.values() for suffix in (".png", ".svg")]
-  return [*written, *pictures, page]
+  return [*written, *pictures, *(path for path, _ in planes.values()), page]
 
 
 def render(
@@ -71,6 +74,7 @@ def render(
   statuses: Sequence[Status],
   assembled: Sequence[Assembled],
   figures: Mapping[str, pathlib.Path],
+  planes: Mapping[str, tuple[pathlib.Path, str]],
   kind: str,
 ) -> str:
   """Builds the page.
@@ -81,6 +85,7 @@ def render(
     statuses: the runs of that budget.
     assembled: its tables.
     figures: name -> .svg file.
+    planes: name -> (.png file, caption), of information planes.
     kind: which interval over seeds.
 
   Returns:
@@ -93,7 +98,10 @@ def render(
     for row in some
   }
   sections += [_table(k, one, experiment, rows) for k, one in enumerate(assembled)]
+  by_cell = run_rows(experiment, statuses)
+  sections += [table_correlations.section(one, by_cell) for one in experiment.correlations]
   sections.append(_figures(experiment, statuses, figures, kind))
+  sections.append(_planes(planes))
   sections.append(_command(experiment, budget))
   body = "\n".join(section for section in sections if section)
   return document(f"{experiment.paper.title}: tables", body, STYLE + TABLE_STYLE, SCRIPT)
@@ -270,6 +278,17 @@ def _figures(
       f'<figure class="chart{wide}"><img alt="{_e(asked.title)}" '
       f'src="data:image/svg+xml;base64,{content}">'
       f"<figcaption><b>Figure {count}.</b> {_e(text)}</figcaption></figure>"
+    )
+  return f'<div class="figures">\n{shown}\n</div>' if shown else ""
+
+
+def _planes(planes: Mapping[str, tuple[pathlib.Path, str]]) -> str:
+  shown = ""
+  for path, text in planes.values():
+    content = base64.b64encode(path.read_bytes()).decode()
+    shown += (
+      f'<figure class="chart many"><img alt="{_e(text)}" src="data:image/png;base64,{content}">'
+      f"<figcaption>{_e(text)}</figcaption></figure>"
     )
   return f'<div class="figures">\n{shown}\n</div>' if shown else ""
 

@@ -2,7 +2,8 @@
 
 1. the training metrics since the last log line are written, and their sums reset;
 2. the validation split, then the test split, are evaluated and written;
-3. the lines are put on disk, and a checkpoint of step s is started.
+3. the information plane is measured (`config.plane`; of step 0 before the first update);
+4. lines and plane are put on disk, and a checkpoint of step s is started.
 
 So a checkpoint of step s stands for all lines up to s. A run continued from it drops the lines
 after s and writes them again, the same: nothing else carries state from one step to the next.
@@ -29,6 +30,7 @@ from ibjax.train.checkpoint import Checkpoints
 from ibjax.train.progress import Progress
 from ibjax.train.records import Records
 from ibjax.train.setup import Setup
+from ibjax.train.tracking import Tracking
 
 # sysexits.h EX_TEMPFAIL: stopped early, all is saved, the same command continues.
 EXIT_STOPPED = 75
@@ -178,10 +180,19 @@ def _steps(
   save_every = setup.steps("checkpoint.every")
   feed = setup.train_feed()
   evals = {name: setup.eval_feed(name) for name in ("validation", "test") if name in setup.splits}
+  tracking = Tracking(setup)
   depth = setup.config["train"]["steps_per_dispatch"]
-  chunks = list(_chunks(start, total, depth, (log_every, eval_every, save_every)))
+  chunks = list(_chunks(start, total, depth, (log_every, eval_every, save_every), tracking.steps))
   tables = feed.tables(iter(chunks))
   upcoming = next(tables, None)
+
+  def track(step: int) -> None:
+    before = time.monotonic()
+    records.track(step, tracking.about, tracking.measure(state))
+    progress.pause(time.monotonic() - before)
+
+  if start == 0 and tracking.steps:
+    track(0)
   for first, count in chunks:
     state = setup.runner.run(state, feed.data, upcoming, np.int32(count), setup.hyper)
     upcoming = next(tables, None)  # made while the devices work
@@ -205,6 +216,8 @@ def _steps(
         records.write(step, name, values)
         progress.metrics(step, name, values)
       progress.pause(time.monotonic() - before)
+    if step in tracking.steps:
+      track(step)
     stopping = stop.seen()
     if step % save_every == 0 or step == total or stopping:
       records.sync()
@@ -220,12 +233,13 @@ def _steps(
 
 
 def _chunks(
-  start: int, total: int, depth: int, everies: tuple[int, ...]
+  start: int, total: int, depth: int, everies: tuple[int, ...], steps: tuple[int, ...]
 ) -> Iterator[tuple[int, int]]:
   """Yields (first step, steps) of each dispatch: full ones, cut short where something is due."""
   step = start
   while step < total:
     due = min((step // every + 1) * every for every in everies)
+    due = min(due, next((one for one in steps if one > step), due))
     end = min(step + depth, due, total)
     yield step, end - step
     step = end

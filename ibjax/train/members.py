@@ -32,8 +32,9 @@ class PopulationRunner:
 
   Attributes:
     strategy: "loop" or "vmap".
-    init, run, evaluate, predict, reset: as `Runner` has them, with a leading axis [members] on
-      states, tables, hyperparameters and results, and none on data and evaluation batches.
+    init, run, evaluate, predict, reset, observe: as `Runner` has them, with a leading axis
+      [members] on states, tables, hyperparameters and results, and none on data and evaluation
+      batches.
     read: `read(tree) -> tree` of host arrays [size, ...].
     store: the state without the copies, as checkpoints hold it.
     load: the reverse.
@@ -107,6 +108,16 @@ class PopulationRunner:
 
       return over_mesh(members, 2, 2)(state, hyper, batch, number)
 
+    def observe(function):
+      def all_members(state, batch, number, hyper):
+        def members(states, hypers, batch, number):
+          return each(lambda s, h: function(s, batch, number, h), states, hypers)
+
+        return over_mesh(members, 2, 2)(state, hyper, batch, number)
+
+      return jax.jit(all_members, out_shardings=everywhere)
+
+    self.observe = observe
     self.init = jax.jit(init, out_shardings=shardings)
     self.run = jax.jit(run, donate_argnums=0, out_shardings=shardings)
     self.evaluate = jax.jit(evaluate, out_shardings=everywhere)

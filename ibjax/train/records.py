@@ -3,6 +3,10 @@
 Lines of `metrics.jsonl` are {"step", "split", name: value}. Names of wall-clock values end in
 _s, _ms or _per_s, so that all others compare equal between equal runs. On a resume at step s
 the lines after s are dropped: the run writes them again, the same.
+
+`plane.npz` holds the information plane, written whole just before each checkpoint: "step" [k],
+"values" [k, c] float64, "names" [c] of its columns, "layers", the names of layer_1, layer_2, ...,
+and what bounds it (see `ibjax.programs.plane.limits`).
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
@@ -23,7 +28,9 @@ import numpy as np
 import ibjax
 from ibjax.core import files
 from ibjax.core.errors import WorkdirError
+from ibjax.programs import plane as plane_lib
 
+PLANE = "plane.npz"
 VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml-collections")
 CLOCK_SUFFIXES = ("_s", "_ms", "_per_s")
 
@@ -139,6 +146,9 @@ class Records:
   def __init__(self, workdir: pathlib.Path, *, step: int, active: bool):
     self._active = active
     self.last: dict[str, dict[str, float]] = {}
+    self._plane = _read_plane(workdir / PLANE, step)
+    self._workdir = workdir
+    self._summarize()
     if not active:
       return
     path = workdir / "metrics.jsonl"
@@ -168,11 +178,31 @@ class Records:
     except OSError as error:
       raise WorkdirError(f"cannot write {self._file.name}: {error.strerror or error}.") from error
 
+  def track(
+    self, step: int, about: Mapping[str, np.ndarray], values: Sequence[Mapping[str, float]]
+  ) -> None:
+    """Adds what was measured of the plane at a step; values are those of this run alone."""
+    (own,) = values
+    names, row = list(own), np.array(list(own.values()), np.float64)
+    if not self._plane:
+      self._plane = {**about, "names": np.array(names)}
+      self._plane |= {"step": np.zeros(0, np.int64), "values": np.zeros((0, len(names)))}
+    self._plane["step"] = np.append(self._plane["step"], step)
+    self._plane["values"] = np.concatenate([self._plane["values"], row[None]])
+    self._summarize()
+
+  def _summarize(self) -> None:
+    if self._plane:
+      names = self._plane["names"].tolist()
+      self.last["plane"] = plane_lib.summary(names, self._plane["values"])
+
   def sync(self) -> None:
-    """Puts the lines on disk, before the checkpoint that counts on them."""
+    """Puts lines and plane on disk, before the checkpoint that counts on them."""
     if self._active:
       self._file.flush()
       os.fsync(self._file.fileno())
+      if self._plane:
+        files.write_npz(self._workdir / PLANE, self._plane)
 
   def close(self) -> None:
     """Closes the files."""
@@ -208,8 +238,16 @@ class PopulationRecords:
         mine = {n: float(v[i]) if np.ndim(v) else float(v) for n, v in values.items()}
         lines.write(step, split, mine)
 
+  def track(
+    self, step: int, about: Mapping[str, np.ndarray], values: Sequence[Mapping[str, float]]
+  ) -> None:
+    """Adds the plane of every member that has not diverged; values are a mapping a member."""
+    for i, lines in enumerate(self._each):
+      if i not in self._frozen:
+        lines.track(step, about, [values[i]])
+
   def sync(self) -> None:
-    """Puts the lines on disk, before the checkpoint that counts on them."""
+    """Puts lines and planes on disk, before the checkpoint that counts on them."""
     for lines in self._each:
       lines.sync()
 
@@ -217,6 +255,22 @@ class PopulationRecords:
     """Closes the files."""
     for lines in self._each:
       lines.close()
+
+
+def _read_plane(path: pathlib.Path, step: int) -> dict[str, np.ndarray]:
+  """The plane up to a step; {} when nothing of it is kept."""
+  if step == 0 or not path.is_file():
+    return {}
+  try:
+    with np.load(path, allow_pickle=False) as arrays:
+      plane = {name: arrays[name] for name in arrays.files}
+    kept = plane["step"] <= step
+    return {**plane, "step": plane["step"][kept], "values": plane["values"][kept]}
+  except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    raise WorkdirError(
+      f"{path} cannot be read ({error}); it was damaged or edited. Take it away to continue with "
+      "the plane from here on."
+    ) from None
 
 
 def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:

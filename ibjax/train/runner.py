@@ -7,6 +7,7 @@ compiles once, and the arithmetic of a step never depends on where a dispatch be
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -75,6 +76,8 @@ class Runner:
     evaluate: `evaluate(state, batch, number, hyper) -> MetricState`.
     predict: `predict(state, batch, number, hyper) -> arrays`, fully replicated.
     reset: `reset(state) -> state` with the sums of its metrics zero, donating the state.
+    observe: compiles `function(state, batch, number, hyper) -> arrays` of any pure function; the
+      batch is the caller's to place, and the result is replicated.
     read: `read(tree) -> tree` of host arrays, from a replicated tree.
     store, load: between the state and the form that checkpoints have; here the same.
   """
@@ -100,5 +103,6 @@ class Runner:
     self.evaluate = jax.jit(evaluate, out_shardings=everywhere)
     self.predict = jax.jit(predict, out_shardings=everywhere)
     self.reset = jax.jit(clear, donate_argnums=0, out_shardings=shardings)
+    self.observe = functools.partial(jax.jit, out_shardings=everywhere)
     self.read = jax.device_get
     self.store = self.load = lambda state: state

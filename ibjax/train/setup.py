@@ -20,6 +20,7 @@ from ibjax.data import feed, order
 from ibjax.data import source as source_lib
 from ibjax.data.source import Source, Split
 from ibjax.programs import hyper as hyper_lib
+from ibjax.programs.plane import Plane
 from ibjax.train import mesh as mesh_lib
 from ibjax.train.members import STRATEGIES, PopulationRunner, padded, stack
 from ibjax.train.runner import Runner
@@ -41,6 +42,7 @@ class Setup:
     abstract: shapes, dtypes and shardings of the state as checkpoints hold it.
     solo: the same of one run's state; equal to `abstract` for a run.
     runner: the compiled functions.
+    plane: what is measured of the layers while training; None when `config.plane` is off.
   """
 
   config: Mapping[str, Any]
@@ -54,6 +56,7 @@ class Setup:
   abstract: Tree
   solo: Tree
   runner: Runner | PopulationRunner
+  plane: Plane | None = None
 
   def steps(self, key: str) -> int:
     """Converts a duration of the config ("train.duration") to steps; "" never comes."""
@@ -116,9 +119,20 @@ def build(
   shardings = mesh_lib.state_shardings(shapes, config["sharding"], mesh)
   abstract = _abstract(shapes, shardings)
   runner = Runner(program, mesh, shardings)
+  plane = _plane(config, spec, splits)
   return Setup(
-    config, (config,), source, splits, mesh, spec, program, hyper, abstract, abstract, runner
+    config, (config,), source, splits, mesh, spec, program, hyper, abstract, abstract, runner, plane
   )
+
+
+def _plane(config: Mapping[str, Any], spec: DataSpec, splits: Mapping[str, Split]) -> Plane | None:
+  asked = config.get("plane", {})
+  if not asked.get("fn"):
+    return None
+  for split in asked["splits"]:
+    if split not in splits:
+      raise ConfigError(unknown("split in config.plane.splits", split, splits))
+  return resolve(asked["fn"])(config, spec)
 
 
 def build_population(

@@ -20,6 +20,7 @@ from ibjax.report.runs import read_run
 from ibjax.report.statistics import KINDS
 from ibjax.report.table import assemble
 from ibjax.report.table_page import write_outputs
+from ibjax.report.table_planes import collect
 from ibjax.verbs.flags import given, parse, wants_help
 from ibjax.verbs.table_plan import plan
 
@@ -84,6 +85,7 @@ def run(argv: Sequence[str]) -> int:
       [s.run for s in found if s.run.cell in chosen], found, results.path, home, options["data_dir"]
     )
     found = results_lib.statuses(results_lib.read(results.path).lines, planned.runs)
+    collect(experiment.folder, budget, experiment.planes, planned.runs)
     if code:
       print("stopped; everything finished is recorded, and the same command continues")
       return code
