@@ -270,6 +270,7 @@ def test_the_plane_is_drawn_and_stands_on_the_page(straight):
     ("plane__splits", ("tset",), "Did you mean 'test'"),
     ("plane__gradient_batches", 1, "has no spread"),
     ("plane__gradient_batches", 99, "holds 6 batches"),
+    ("plane__estimators", {"binned": {"fn": BINS, "inputs": "vals"}}, "Did you mean 'values'"),
     ("plane__rank_examples", -1, "at least 0"),
     ("plane__rank_tolerance", 0.0, "above 0"),
     ("train__remat", True, "remat=True hides"),

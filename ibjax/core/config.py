@@ -87,7 +87,8 @@ def defaults() -> ml_collections.ConfigDict:
   # Layers T; patterns of names such as "encoder/dense_1.in", the state that enters that layer.
   c.plane.layers = ("bottleneck.out", "prediction")
   # Name -> dict(fn=..., hyperparameters); and, of the frame, of=("x",) for I(X;T) or ("y",) for
-  # I(T;Y) alone, and examples=n, as many at most.
+  # I(T;Y) alone, examples=n, as many at most, and inputs="none", "index" or "values": whether
+  # I(X;T) is of the layer by itself, with the number of the input as a label, or with its values.
   c.plane.estimators = ml_collections.ConfigDict()
   c.plane.gradient_batches = 0  # mini-batches for the mean and spread of gradients; 0 is off
   c.plane.rank_examples = 0  # examples at which Jacobians are ranked; 0 is off

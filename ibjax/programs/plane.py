@@ -35,6 +35,9 @@ from ibjax.programs.supervised import parts, supervised
 Array = jax.Array
 
 
+INPUTS = ("none", "values", "index")  # how an estimator gets X, see `ibjax.core.config.defaults`
+
+
 class Examples(NamedTuple):
   """The inputs X and targets Y whose layers are looked at.
 
@@ -324,6 +327,7 @@ def _estimator(
   """What one estimator says of a layer: i_xt_nats and i_ty_nats, or nats, or dim."""
   keywords: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in section.items()}
   of, most = keywords.pop("of", ("x", "y")), int(keywords.pop("examples", 0))
+  inputs = keywords.pop("inputs", "")
   estimator = bind(keywords)
   if not isinstance(estimator, Estimator):
     raise ConfigError(f"{where}.fn='{section.get('fn')}' makes no estimator.")
@@ -331,6 +335,8 @@ def _estimator(
     raise ConfigError(f"{where}.of={of!r}, expected ('x',), ('y',) or ('x', 'y').")
   if most < 0:
     raise ConfigError(f"{where}.examples={most} must be at least 0.")
+  if inputs not in INPUTS:
+    raise ConfigError(unknown(f"value of {where}.inputs", inputs, INPUTS))
   key = jax.random.key(0)
 
   def value(first: Any, second: Any) -> Any:
@@ -339,6 +345,11 @@ def _estimator(
   if estimator.jittable:
     value = jax.jit(value)
   kind, optional = estimator.y.removesuffix("?"), estimator.y.endswith("?")
+  if not inputs:
+    # A deterministic layer with its noise in the estimator needs no X; and where labels will do,
+    # the number of the input says all of it, which is no use to a measure that needs groups.
+    grouped = kind == "real" or estimator.quantity == "dependence"
+    inputs = "none" if optional else "values" if grouped else "index"
   if estimator.quantity in ("entropy", "dimension"):
     unit = "nats" if estimator.quantity == "entropy" else "dim"
     return lambda layer, given: {unit: float(value(_some(layer, most), None))}
@@ -351,14 +362,8 @@ def _estimator(
   def estimate(layer: np.ndarray, given: Examples) -> dict[str, float]:
     layer, found = _some(layer, most), {}
     if "x" in of:
-      # A deterministic layer with its noise in the estimator needs no X; and where labels will do,
-      # the number of the input says all of it, which is no use to a measure that needs groups.
-      if optional:
-        found["i_xt_nats"] = float(value(layer, None))
-      elif kind == "real" or estimator.quantity == "dependence":
-        found["i_xt_nats"] = float(value(layer, _some(given.x, most)))
-      else:
-        found["i_xt_nats"] = float(value(layer, _some(given.distinct, most)))
+      x = {"none": None, "values": given.x, "index": given.distinct}[inputs]
+      found["i_xt_nats"] = float(value(layer, None if x is None else _some(x, most)))
     if "y" in of:
       found["i_ty_nats"] = float(value(layer, _some(given.y, most)))
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import io
 import json
 import os
 import pathlib
@@ -13,6 +14,8 @@ import urllib.parse
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from ibjax.core.errors import WorkdirError
 from ibjax.core.files import write_text
@@ -27,6 +30,8 @@ from ibjax.report.compare import (
 )
 from ibjax.report.compare_curves import thinned_curves
 from ibjax.report.page_style import STYLE
+from ibjax.report.plane import draw_mean
+from ibjax.report.plots import DPI
 from ibjax.report.row import MEASURED
 from ibjax.report.runs import Run, is_number
 
@@ -68,12 +73,16 @@ def write_compare_page(
   if out.is_dir() or not out.parent.is_dir():
     what = "is a folder" if out.is_dir() else f"is in a folder that does not exist, '{out.parent}'"
     raise WorkdirError(f"'{out}' {what}; expected the name of an HTML file in an existing folder.")
-  write_text(out, render(compare(runs), out.parent, title, notes))
+  write_text(out, render(compare(runs), out.parent, title, notes, draw_mean(runs)))
   return out
 
 
 def render(
-  comparison: Comparison, home: pathlib.Path, title: str = "", notes: Sequence[str] = ()
+  comparison: Comparison,
+  home: pathlib.Path,
+  title: str = "",
+  notes: Sequence[str] = (),
+  plane: Figure | None = None,
 ) -> str:
   """Builds the page.
 
@@ -82,6 +91,7 @@ def render(
     home: the folder the page will be in; links are relative to it.
     title: the heading; made from the methods and data sets when empty.
     notes: lines shown on top.
+    plane: the information planes of the runs' layers, averaged, where they were tracked.
 
   Returns:
     The HTML. Whatever comes from the runs' files is escaped, or put in as text by the script.
@@ -91,8 +101,8 @@ def render(
   script = '"use strict";\n(() => {\n' + "\n".join(_asset(name) for name in SCRIPTS) + "\n})();\n"
   # The policy makes the promise binding: nothing is fetched, and nothing runs or styles but ours.
   policy = (
-    f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
-    "base-uri 'none'; form-action 'none'"
+    f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
+    f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
   )
   return (
     '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -103,6 +113,7 @@ def render(
     f"<header>\n<h1>{html.escape(title)}</h1>\n"
     f'<p class="facts">{html.escape(_facts(comparison))}</p>\n{_notes(notes)}</header>\n'
     + _asset("compare_body.html")
+    + _tracked(plane)
     + '</main>\n<div id="tip" role="tooltip" hidden></div>\n'
     f'<script type="application/json" id="data">{embed(page_data(comparison, home))}</script>\n'
     f"<script>{script}</script>\n</body>\n</html>\n"
@@ -276,6 +287,21 @@ def _title(comparison: Comparison) -> str:
   data = sorted({row.data for row in comparison.rows} - {""})
   shown = ", ".join(methods[:4]) + (", …" if len(methods) > 4 else "")
   return shown + (f" on {', '.join(data)}" if 0 < len(data) < 4 else "")
+
+
+def _tracked(plane: Figure | None) -> str:
+  if plane is None:
+    return ""
+  content = io.BytesIO()
+  plane.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
+  image = base64.b64encode(content.getvalue()).decode()
+  return (
+    '<section>\n<h2>Layers through training</h2>\n<figure class="layers">'
+    f'<img alt="Information plane of the layers" src="data:image/png;base64,{image}">'
+    "<figcaption>Means over the runs. Each number is a layer, in the order of the computation; "
+    "colour is the training step; the dashed line is the most that a code of that I(X;T) can know "
+    "of the label.</figcaption></figure>\n</section>\n"
+  )
 
 
 def _facts(comparison: Comparison) -> str:

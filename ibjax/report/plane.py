@@ -115,15 +115,38 @@ def draw_plane(run: Run) -> Figure | None:
     nothing was.
   """
   arrays = read_arrays(run, FILE)
-  if not arrays or len(arrays["step"]) < 2:
+  return _all(planes_of(arrays), heading(run)) if arrays else None
+
+
+def _all(planes: Planes, title: str) -> Figure | None:
+  if len(planes.step) < 2:
     return None
-  planes = planes_of(arrays)
   panels = [(planes, name, name) for name in planes.estimators()]
   # What stands in a plane is not drawn again.
   over = [k for k in OVER_STEPS if _curves(planes, k[0]) and not (panels and k[0] == "/i_ty_nats")]
   if not panels and not over:
     return None
-  return _figure(panels, [(planes, *kind) for kind in over], heading(run))
+  return _figure(panels, [(planes, *kind) for kind in over], title)
+
+
+def draw_mean(runs: Sequence[Run]) -> Figure | None:
+  """Draws the mean plane of runs.
+
+  Args:
+    runs: runs of any kind.
+
+  Returns:
+    A figure as `draw_plane` makes it; None unless two runs or more have a plane, all of the same
+    steps, layers and quantities.
+  """
+  there = [run.path for run in runs if (run.path / FILE).is_file()]
+  if len(there) < 2:
+    return None
+  try:
+    arrays = mean_arrays(there)
+  except WorkdirError:
+    return None  # runs of several kinds have no mean
+  return _all(planes_of(arrays), f"Mean over {len(there)} runs")
 
 
 def draw_panels(panels: Sequence[tuple[Planes, str, str]], title: str) -> Figure:
