@@ -335,7 +335,7 @@ def _estimator(
     raise ConfigError(f"{where}.of={of!r}, expected ('x',), ('y',) or ('x', 'y').")
   if most < 0:
     raise ConfigError(f"{where}.examples={most} must be at least 0.")
-  if inputs not in INPUTS:
+  if inputs and inputs not in INPUTS:
     raise ConfigError(unknown(f"value of {where}.inputs", inputs, INPUTS))
   key = jax.random.key(0)
 
