@@ -25,8 +25,8 @@ METHODS = tuple(
   if name.split(".")[2] != "base"
   and importlib.util.find_spec(name).submodule_search_locations is None
 )
-N = 97  # a prime: no block and no number of devices divides it
-BLOCK = 16
+N = 61  # a prime: no block and no number of devices divides it
+BLOCK = 11
 _BUILT: dict[str, Estimator] = {}
 _COMPILED: dict[int, Estimator] = {}
 
@@ -55,8 +55,8 @@ def built(name: str, hyper: Mapping[str, Any] | None = None) -> Estimator:
 
 
 def tiny(name: str) -> dict[str, Any]:
-  """Hyperparameters of a small budget: those of the first case."""
-  return dict(module(name).CASES[0].hyper)
+  """Hyperparameters of a small budget: `TINY` of the module, or those of its first case."""
+  return dict(getattr(module(name), "TINY", module(name).CASES[0].hyper))
 
 
 def small_blocks(name: str) -> dict[str, Any] | None:

@@ -64,10 +64,10 @@ def test_one_file_one_factory_with_defaults_a_source_and_answers(name):
   assert "Source:" in inspect.getdoc(build)
   estimator = build()
   assert estimator.name == short(name)
-  cases, truths = module(name).CASES, module(name).TRUTHS
+  cases, truths = module(name).CASES, getattr(module(name), "TRUTHS", ())
   assert cases and all(case.source for case in cases)
   if estimator.quantity in (*INFORMATION, "entropy"):
-    assert truths, "no task with an exact value"
+    assert truths or module(name).NO_TRUTHS, "no task with an exact value, and not said why"
   if estimator.interval != "none":
     assert len({truth.task for truth in module(name).COVERAGE}) >= 10
 
@@ -87,7 +87,7 @@ def of_case(name, number):
   [
     pytest.param(name, i, id=f"{short(name)}-{case.name}")
     for name in METHODS
-    for i, case in enumerate(module(name).CASES)
+    for i, case in enumerate(getattr(module(name), "CASES", ()))
   ],
 )
 def test_case(name, number):
@@ -134,9 +134,9 @@ def test_truth(name, truth):
   found = estimator(*of_key(truth.key, *drawn(truth.task, truth.n)), key=jax.random.key(0))
   expected = exact(truth)
   low, high = expected - truth.tolerance, expected + truth.tolerance
-  if estimator.bound == "lower":
+  if found.bound == "lower":
     high = min(high, expected + noise(found, expected))
-  if estimator.bound == "upper":
+  if found.bound == "upper":
     low = max(low, expected - noise(found, expected))
   assert low <= found.nats <= high, f"{found.nats:.4f}, exact {expected:.4f}: {found.warnings}"
 
@@ -220,10 +220,11 @@ def test_a_key_decides_everything_random(name):
 
 @each
 def test_it_traces_where_it_says_so(name):
-  estimator = built(name, tiny(name))
+  case = module(name).CASES[0]
+  estimator = built(name, case.hyper)
   if not estimator.jittable:
     pytest.skip("its algorithm does not compile")
-  found = compiled(estimator)(**module(name).CASES[0].inputs(), key=jax.random.key(0))
+  found = compiled(estimator)(**case.inputs(), key=jax.random.key(0))
   np.testing.assert_allclose(found.nats, of_case(name, 0).nats, rtol=1e-4, atol=1e-5)
 
 
@@ -331,16 +332,19 @@ def test_labels_are_whole_numbers(name):
 def test_constant_columns_and_duplicate_rows_are_told(name):
   estimator = compiled(built(name, tiny(name)))
   given = draw(estimator)
-  for i, kind in kinds(estimator):
-    if kind == "labels":
-      continue
-    assert warned(estimator, changed(given, i, np.ones_like(given[i])), "constant")
-    column = given[i].copy()
-    column[:, 1] = 3.0
-    assert warned(estimator, changed(given, i, column), "constant")
-  twice = tuple(None if a is None else np.concatenate([a[:49], a[:48]]) for a in given)
-  if any(kind != "labels" for _, kind in kinds(estimator)):
-    assert warned(estimator, twice, "ties")
+  real = [i for i, kind in kinds(estimator) if kind != "labels"]
+  if not real:
+    pytest.skip("labels have classes, not columns")
+  first, *others = real
+  assert warned(estimator, changed(given, first, np.ones_like(given[first])), "constant")
+  some = given
+  for i in others:
+    some = changed(some, i, np.stack([given[i][:, 0], np.full(len(given[i]), 3.0)], axis=1))
+  if others:
+    assert warned(estimator, some, "constant")
+  half = estimators.N // 2 + 1
+  twice = tuple(None if a is None else np.concatenate([a[:half], a[: half - 1]]) for a in given)
+  assert warned(estimator, twice, "ties")
 
 
 @each

@@ -160,8 +160,8 @@ class _Checks:
     if self._told("additivity", 2.0 * nats, both) and abs(both - 2.0 * nats) > limit:
       self._note(
         "additivity",
-        f"two independent copies of the channel give {both:.3f}, expected twice {nats:.3f}: the "
-        "estimate is biased at this dimension and number of samples.",
+        f"two independent copies of the channel, half the rows each, give {both:.3f}; expected is "
+        f"twice the {nats:.3f} of one. The estimate is biased at this dimension and so many rows.",
       )
 
   def _limit(self, nats: float) -> float:

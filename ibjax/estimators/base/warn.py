@@ -126,7 +126,8 @@ def _limits(estimator: Any, estimate: Estimate, given: tuple[Any, Any, Any]) -> 
         )
       )
   ceiling = float(estimate.diagnostics.get("ceiling_nats", math.inf))
-  if estimate.nats > NEAR_CEILING * ceiling:
+  told = any(note.code == "near_ceiling" for note in estimate.warnings)  # by the method itself
+  if estimate.nats > NEAR_CEILING * ceiling and not told:
     notes.append(
       Note(
         "near_ceiling",

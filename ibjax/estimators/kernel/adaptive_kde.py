@@ -110,3 +110,4 @@ CASES = (
   ),
 )
 TRUTHS = ()
+NO_TRUTHS = "the noise depends on the samples, so no task has its information"

@@ -175,3 +175,4 @@ CASES = (
   ),
 )
 TRUTHS = ()
+NO_TRUTHS = "the noise is part of the method, and no task adds it"

@@ -232,3 +232,6 @@ CASES = (
   ),
 )
 TRUTHS = ()
+NO_TRUTHS = "it is the entropy of a spectrum, not of a variable"
+# What the checks that need no particular value are run with.
+TINY = dict(sigma=1.0, exact_up_to=20, rank=8, probes=4, steps=4)

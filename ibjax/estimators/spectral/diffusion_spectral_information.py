@@ -152,3 +152,5 @@ CASES = (
   ),
 )
 TRUTHS = ()
+# What the checks that need no particular value are run with.
+TINY = dict(sigma=1.0, draws=2, bins=3)
