@@ -15,17 +15,13 @@ VERBS = {
   "sweep": "train over axes that may change shapes: --config=FILE.py --workdir=FOLDER --axes=...",
   "eval": "evaluate a checkpoint of a run: --workdir=FOLDER",
   "report": "one page over any set of runs: FOLDERS...",
+  "estimate": "mutual information of samples, with what to trust: --x=FILE --y=FILE",
   "list": "list methods, configs and data sources",
   "data": "list, prepare and describe data sets",
   "table": "a paper's tables, running what is missing: experiments/PAPER",
 }
 EXIT_ERROR = 2
-
-
-def usage() -> str:
-  """The text of `ibjax --help`. Returns: a usage line, one line per verb, and a hint."""
-  rows = "\n".join(f"  {verb:<6} {text}" for verb, text in VERBS.items())
-  return f"usage: ibjax VERB [flags]\n\n{rows}\n\n`ibjax VERB --help` shows a verb's flags."
+USAGE = "usage: ibjax VERB [flags]\n\n{rows}\n\n`ibjax VERB --help` shows a verb's flags."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   """
   arguments = list(sys.argv[1:] if argv is None else argv)
   if not arguments or arguments[0] in ("-h", "--help", "help"):
-    print(usage())
+    print(USAGE.format(rows="\n".join(f"  {verb:<9} {does}" for verb, does in VERBS.items())))
     return 0 if arguments else EXIT_ERROR
   logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's errors reach us too: told once
   try:

@@ -13,6 +13,7 @@ from ibjax.core.errors import ConfigError, unknown
 from ibjax.core.resolver import method_modules
 from ibjax.data.source import source_names
 from ibjax.data.synthetic import registry
+from ibjax.estimators.base import catalogue
 
 ROOMS = ("objectives", "bottlenecks", "models", "estimators", "programs", "schedules")
 
@@ -35,6 +36,15 @@ def methods(room: str) -> Iterator[tuple[str, str]]:
     factory = getattr(module, name.rpartition(".")[2], None)
     if inspect.isfunction(factory) and factory.__module__ == name:
       yield f"{name}:{factory.__name__}", _first_line(factory)
+
+
+def estimators() -> Iterator[tuple[str, str]]:
+  """Yields ("module:factory", quantity, bound and first line) for every estimator."""
+  for name, factory in catalogue.factories().items():
+    made = factory()
+    bound = "" if made.bound == "neither" else f", {made.bound} bound"
+    text = f"[{made.quantity.replace('_', ' ')}{bound}] {_first_line(factory)}"
+    yield f"{factory.__module__}:{name}", text
 
 
 def configs() -> Iterator[tuple[str, str]]:
@@ -74,7 +84,7 @@ def run(argv: Sequence[str]) -> int:
   if argv and argv[0] not in kinds:
     raise ConfigError(unknown("kind", argv[0], kinds))
   for kind in argv or kinds:
-    special = {"data": sources, "tasks": tasks, "configs": configs}
+    special = {"estimators": estimators, "data": sources, "tasks": tasks, "configs": configs}
     rows = list(special.get(kind, lambda k=kind: methods(k))())
     if not rows:
       continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -35,11 +36,8 @@ def check(estimator: Any, x: Any, y: Any, z: Any) -> tuple[tuple[Any, Any, Any],
   assert made[0] is not None  # every estimator takes x
   n = len(made[0])
   for name, array in zip("yz", made[1:]):
-    if array is not None and len(array) != n:
-      raise InputError(
-        f"{estimator.name}: x has {n} rows and {name} has {len(array)}; row i of each must be one "
-        "sample."
-      )
+    if array is not None:
+      _same_length(estimator.name, "x", made[0], name, array)
   if n < estimator.min_n:
     raise InputError(
       f"{estimator.name}: {n} samples, expected at least {estimator.min_n}. Give more samples, or "
@@ -57,22 +55,9 @@ def _one(method: str, name: str, array: Any, kind: str, notes: list[Note]) -> np
     raise InputError(f"{method} needs {name} ({_shown(kind)}).")
   if kind == "none":
     raise InputError(f"{method} takes no {name}; leave it out.")
-  values = np.asarray(array)
-  if values.dtype.kind not in "fiub":
-    raise InputError(f"{method}: {name} holds {values.dtype}, expected numbers.")
-  if values.ndim not in (1, 2) or values.size == 0:
-    raise InputError(
-      f"{method}: {name} has shape {list(values.shape)}, expected [n, d] or [n]; flatten images "
-      "to one row each."
-    )
-  if values.dtype.kind == "f" and not np.isfinite(values).all():
-    row = int(np.argwhere(~np.isfinite(values))[0][0])
-    raise InputError(
-      f"{method}: {name} is not finite at row {row} ({values[row].ravel()[:3]}); remove such rows "
-      "from x and y together."
-    )
+  values = _finite(method, name, array)
   labels = _as_labels(values)
-  if kind == "labels" or (kind == "any" and labels is not None and values.dtype.kind != "f"):
+  if kind == "labels" or (kind == "any" and is_labels(values)):
     if labels is None:
       raise InputError(
         f"{method}: {name} must be integer labels [n]; it is {values.dtype} "
@@ -90,6 +75,74 @@ def _one(method: str, name: str, array: Any, kind: str, notes: list[Note]) -> np
   real = real[:, None] if real.ndim == 1 else real
   _describe(name, real, notes)
   return real
+
+
+def _finite(method: str, name: str, array: Any) -> np.ndarray:
+  values = np.asarray(array)
+  if values.dtype.kind not in "fiub":
+    raise InputError(f"{method}: {name} holds {values.dtype}, expected numbers.")
+  if values.ndim not in (1, 2) or values.size == 0:
+    raise InputError(
+      f"{method}: {name} has shape {list(values.shape)}, expected [n, d] or [n]; flatten images "
+      "to one row each."
+    )
+  if values.dtype.kind == "f" and not np.isfinite(values).all():
+    row = int(np.argwhere(~np.isfinite(values))[0][0])
+    raise InputError(
+      f"{method}: {name} is not finite at row {row} ({values[row].ravel()[:3]}); remove such rows "
+      "from x and y together."
+    )
+  return values
+
+
+def look(who: str, given: Mapping[str, Any]) -> None:
+  """Checks what every estimator would refuse.
+
+  Args:
+    who: who speaks in the message.
+    given: name -> array or None.
+
+  Raises:
+    InputError: no numbers, NaN or infinity, lengths that differ.
+  """
+  arrays = {name: _finite(who, name, a) for name, a in given.items() if a is not None}
+  first, *others = arrays
+  for name in others:
+    _same_length(who, first, arrays[first], name, arrays[name])
+
+
+def is_labels(array: Any) -> bool:
+  """Whether an array is taken for labels where either would do.
+
+  Args:
+    array: any.
+
+  Returns:
+    True for integers in one column.
+  """
+  values = np.asarray(array)
+  return values.dtype.kind in "iub" and _as_labels(values) is not None
+
+
+def looks_like_labels(array: Any) -> bool:
+  """Whether an array of unknown meaning is better taken for labels than for numbers.
+
+  Args:
+    array: any.
+
+  Returns:
+    True for whole numbers in one column, also as floats, with five rows a value or more.
+  """
+  labels = _as_labels(np.asarray(array))
+  return labels is not None and len(np.unique(labels)) <= max(2, len(labels) / 5)
+
+
+def _same_length(who: str, first: str, x: Any, name: str, array: Any) -> None:
+  if len(array) != len(x):
+    raise InputError(
+      f"{who}: {first} has {len(x)} rows and {name} has {len(array)}; row i of each must be one "
+      "sample."
+    )
 
 
 def _as_labels(values: np.ndarray) -> np.ndarray | None:
