@@ -33,7 +33,7 @@ RECOMMENDED: dict[str, tuple[str, ...]] = {
 
 @functools.cache
 def factories() -> Mapping[str, Callable[..., Estimator]]:
-  """Returns name -> factory for every estimator there is, in order of families and names."""
+  """Discovers the estimators. Returns: name -> factory, in order of families and names."""
   found = {}
   for module in method_modules(ROOM):
     if module.startswith(f"{ROOM}.base"):
