@@ -17,11 +17,11 @@ from ibjax.core.estimate import Value
 
 Array = jax.Array
 SUBSETS = 10
-FEWEST = 5  # with fewer parts their spread says nothing
 PART = 20  # rows a part needs at least
-# Neighbours' spread times sqrt(n) still grows below about 200 rows (by half from 50 on): then there
-# are fewer, larger parts, drawn twice.
-LARGE = 200
+# Neighbours' variance times n still grows with n: by half from 50 rows to 500. Parts smaller than
+# this are avoided, by fewer parts that are drawn again until they give DEGREES of freedom.
+LARGE = 1000
+DEGREES = 9
 
 
 def interval(
@@ -51,11 +51,11 @@ def interval(
     stderr, degrees = _jackknife(estimator, given, key)
   elif estimator.interval == "none":
     return stderr, math.nan, math.nan, f"none: {estimator.no_interval}"
-  half = stderr * float(stats.t.ppf(0.5 + 0.5 * estimator.level, degrees))
+  half = stderr * float(stats.t.ppf(0.5 + 0.5 * estimator.level, max(degrees, 1.0)))
   nats = float(found.nats)
   how = f"{estimator.interval}, {100 * estimator.level:g}%"
-  if degrees + 1 < FEWEST:
-    how = f"none: {n} rows are too few for {FEWEST} parts of {_least(estimator)}"
+  if degrees == 0:
+    how = f"none: {n} rows are too few for two parts of {_least(estimator)}"
   return stderr, nats - half, nats + half, how
 
 
@@ -63,16 +63,14 @@ def _least(estimator: Any) -> int:
   return max(PART, 2 * estimator.min_n)
 
 
-def _parts(
-  estimator: Any, given: tuple[Any, Any, Any], key: Array, large: int = PART, again: int = 0
-) -> list[np.ndarray]:
-  """Disjoint parts of the rows, of `large` rows where that leaves enough; [] if rows are few."""
+def _parts(estimator: Any, given: Any, key: Array, large: int, again: int) -> list[np.ndarray]:
+  """Disjoint parts of the rows, two to ten, of `large` rows where that leaves enough."""
   n = len(given[0])
-  if n < FEWEST * _least(estimator):
+  if n < 2 * _least(estimator):
     return []
   seed = [*np.asarray(jax.random.key_data(key)).ravel(), again]
   order = np.random.default_rng(seed).permutation(n)
-  return np.array_split(order, max(FEWEST, min(SUBSETS, n // max(large, _least(estimator)))))
+  return np.array_split(order, max(2, min(SUBSETS, n // max(large, _least(estimator)))))
 
 
 def _take(given: tuple[Any, Any, Any], rows: np.ndarray) -> tuple[Any, ...]:
@@ -81,26 +79,23 @@ def _take(given: tuple[Any, Any, Any], rows: np.ndarray) -> tuple[Any, ...]:
 
 def _subsampling(estimator: Any, given: Any, key: Array) -> tuple[float, float]:
   """Disjoint parts of n/B rows: the variance at n is that at n/B, divided by B."""
-  parts = _parts(estimator, given, key, LARGE)
-  if not parts:
-    return math.nan, 1.0
-  draws = [parts]
-  if len(parts) < SUBSETS:
-    draws.append(_parts(estimator, given, key, LARGE, again=1))
-  variance = np.mean(
-    [
-      np.var([float(estimator.value(*_take(given, rows), key).nats) for rows in parts], ddof=1)
-      for parts in draws
-    ]
-  )
-  return float(np.sqrt(variance / len(parts))), len(draws) * (len(parts) - 1.0)
+  variances: list[float] = []
+  degrees = 0
+  while degrees < DEGREES:
+    parts = _parts(estimator, given, key, LARGE, len(variances))
+    if not parts:
+      return math.nan, 0.0
+    values = [float(estimator.value(*_take(given, rows), key).nats) for rows in parts]
+    variances.append(float(np.var(values, ddof=1)) / len(parts))
+    degrees += len(parts) - 1
+  return math.sqrt(np.mean(variances)), float(degrees)
 
 
 def _jackknife(estimator: Any, given: Any, key: Array) -> tuple[float, float]:
   """Leaving out one of B disjoint parts at a time."""
-  parts = _parts(estimator, given, key)
+  parts = _parts(estimator, given, key, PART, 0)
   if not parts:
-    return math.nan, 1.0
+    return math.nan, 0.0
   everything = np.concatenate(parts)
   values = []
   for rows in parts:

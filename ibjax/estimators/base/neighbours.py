@@ -26,6 +26,7 @@ SMALL = 3000
 TREE_COLUMNS = 12
 COUNT_COLUMNS = 3
 COUNT_ROWS = 30_000
+MANY_TIES = 64
 
 
 def check_search(search: str, k: int, block_size: int) -> None:
@@ -66,24 +67,22 @@ def nearest(
     norm: "max" or "euclidean".
     search: "auto", "tree" or "tiles".
     block_size: root of the number of pairs held at once by tiles.
-    devices: over how many devices tiles are spread; None takes all.
+    devices: over how many devices tiles are spread; None takes all, for a few rows one.
 
   Returns:
     (distance, index): [n, k] in rising order; of equal distances any may come first.
   """
   if isinstance(points, jax.core.Tracer):
     size = _rows_at_once(block_size, len(points))
+    devices = _spread(devices, len(points))
     return _nearest_tiles(points, k=k, norm=norm, size=size, devices=devices)
   n, d = np.shape(points)
   if search == "auto":
     low = n < SMALL or (d <= TREE_COLUMNS and not _accelerated())
     search = "tree" if low else "tiles"
   if search == "tree":
-    distance, index = _tree(points).query(
-      points, k=k + 1, p=np.inf if norm == "max" else 2, workers=-1
-    )
-    return _without_self(distance, index)
-  size = _rows_at_once(block_size, n)
+    return _nearest_tree(np.ascontiguousarray(points, np.float64), k, norm)
+  size, devices = _rows_at_once(block_size, n), _spread(devices, n)
   distance, index = _on_device(_nearest_tiles, points, k=k, norm=norm, size=size, devices=devices)
   return distance, index
 
@@ -109,13 +108,14 @@ def count_within(
     strict: whether a row at exactly the radius is left out.
     search: "auto", "tree" or "tiles".
     block_size: root of the number of pairs held at once by tiles.
-    devices: over how many devices tiles are spread; None takes all.
+    devices: over how many devices tiles are spread; None takes all, for a few rows one.
 
   Returns:
     [n] integers.
   """
   if isinstance(points, jax.core.Tracer):
     size = _rows_at_once(block_size, len(points))
+    devices = _spread(devices, len(points))
     return _count_tiles(points, radius, strict=strict, size=size, devices=devices)
   n, d = np.shape(points)
   radius = np.asarray(radius)
@@ -128,7 +128,7 @@ def count_within(
     reach = np.nextafter(radius, -1.0) if strict else radius
     inside = _count_tree(np.ascontiguousarray(points, np.float64), np.maximum(reach, 0.0))
     return np.where(reach >= 0, inside - 1, 0)
-  size = _rows_at_once(block_size, n)
+  size, devices = _rows_at_once(block_size, n), _spread(devices, n)
   return np.asarray(
     _on_device(_count_tiles, points, radius, strict=strict, size=size, devices=devices)
   )
@@ -169,6 +169,10 @@ def _rows_at_once(block_size: int, n: int) -> int:
   return max(1, min(n, block_size * block_size // n))
 
 
+def _spread(devices: int | None, n: int) -> int | None:
+  return 1 if devices is None and n < SMALL else devices
+
+
 def _tree(points: Any) -> cKDTree:
   return cKDTree(np.ascontiguousarray(points, np.float64))
 
@@ -188,9 +192,36 @@ def _on_device(program: Any, *arrays: Any, **static: Any) -> Any:
     return jax.device_get(program(*(jnp.asarray(np.asarray(a), dtype) for a in arrays), **static))
 
 
-def _without_self(distance: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _nearest_tree(points: np.ndarray, k: int, norm: str) -> tuple[np.ndarray, np.ndarray]:
+  """By SciPy's tree; of many equal rows, which it would search one by one, it is given k + 1."""
+  n = len(points)
+  kept = rest = np.arange(n)
+  distance, index = np.zeros((n, k)), np.zeros((n, k), np.int64)
+  if np.unique(points[:, 0], return_counts=True)[1].max() > MANY_TIES + k:
+    rows = (points + 0.0).view(np.dtype((np.void, points.itemsize * points.shape[1])))[:, 0]
+    _, group, sizes = np.unique(rows, return_inverse=True, return_counts=True)
+    order = np.argsort(group, kind="stable")
+    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    place = np.empty(n, np.int64)
+    place[order] = np.arange(n) - first[group[order]]
+    tied = sizes[group] > k + 1
+    rest, kept = np.flatnonzero(~tied), np.flatnonzero(~tied | (place <= k))
+    # The next k of the same value, in a circle.
+    after = (place[tied, None] + np.arange(1, k + 1)) % sizes[group[tied], None]
+    index[tied] = order[first[group[tied], None] + after]
+  if len(rest):
+    found, where = _tree(points[kept]).query(
+      points[rest], k=k + 1, p=np.inf if norm == "max" else 2, workers=-1
+    )
+    distance[rest], index[rest] = _without_self(found, kept[where], rest)
+  return distance, index
+
+
+def _without_self(
+  distance: np.ndarray, index: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
   """Drops the row itself; where more than k rows coincide and it is not listed, the first."""
-  own = index == np.arange(len(index))[:, None]
+  own = index == rows[:, None]
   own[~own.any(1), 0] = True
   n, k = index.shape
   return distance[~own].reshape(n, k - 1), index[~own].reshape(n, k - 1)
