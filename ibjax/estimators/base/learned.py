@@ -135,6 +135,7 @@ def learned(
   hyper: Mapping[str, Any],
   *,
   bound: str,
+  y: str = "any",
 ) -> Estimator:
   """Makes the estimator of a learned bound.
 
@@ -144,9 +145,10 @@ def learned(
     options: what is static.
     hyper: keyword -> number, "learning_rate" and what the method's functions take; may be traced.
     bound: "lower", "upper" or "neither".
+    y: what y may be, see `Estimator`; labels become one column per class.
 
   Returns:
-    An `Estimator` of real x and of real y or labels. Its diagnostics: steps and best_step,
+    An `Estimator` of real x. Its diagnostics: steps and best_step,
     train_rows and test_rows, k, validation_nats [checks].
 
   Raises:
@@ -173,7 +175,7 @@ def learned(
     name=name,
     value=value,
     x="real",
-    y="any",
+    y=y,
     bound=bound,
     interval="none",
     no_interval=NO_INTERVAL,

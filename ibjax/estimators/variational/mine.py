@@ -56,12 +56,10 @@ def mine(
       or transform, a decay outside [0, 1).
 
   Example:
-    >>> import numpy as np
     >>> from ibjax.estimators.variational.mine import mine
-    >>> x = np.random.default_rng(0).normal(size=(200, 1))
-    >>> found = mine(critic="quadratic", steps=20)(x, -x)
-    >>> found.nats > 0.5
-    True
+    >>> estimator = mine(decay=0.99)  # estimator(x, y, key=key) gives an Estimate
+    >>> estimator.bound
+    'lower'
 
   Source: Belghazi et al. 2018, algorithm 1 and eq. 12.
   """

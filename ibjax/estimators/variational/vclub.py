@@ -63,7 +63,9 @@ def vclub(
   """
   method = pairs_method(gaussian(tuple(sizes)), bounds.club)
   options = Options(steps, batch_size, transform, k)
-  return learned("vclub", method, options, dict(learning_rate=learning_rate), bound="upper")
+  return learned(
+    "vclub", method, options, dict(learning_rate=learning_rate), bound="upper", y="real"
+  )
 
 
 def _constant():
