@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
 from ibjax.core import checks, rng
 from ibjax.core.types import Scalar
@@ -41,14 +42,16 @@ class Fitted(NamedTuple):
 
 
 class _Carry(NamedTuple):
-  round: Array
+  round: Array  # checks made
   since: Array  # checks since the best one
-  params: Tree
+  more: Array  # whether updates were made after the last check
+  vector: Array
+  mean: Array  # the moving average of the vector
   optimizer: Tree
   state: Tree
   best: Array
   best_round: Array
-  best_params: Tree
+  best_vector: Array
   best_state: Tree
   history: Array
 
@@ -63,6 +66,9 @@ def fit(
   steps: int = 2000,
   batch_size: int = 256,
   learning_rate: Scalar = 1e-3,
+  anneal: bool = False,
+  average: Scalar = 0.0,
+  weight_decay: Scalar = 0.0,
   check_every: int = 100,
   patience: int = 5,
   clip_norm: Scalar | None = None,
@@ -85,6 +91,10 @@ def fit(
     steps: the most updates made, rounded up to whole checks.
     batch_size: rows of a batch; all n where there are fewer.
     learning_rate: Adam's; may be traced.
+    anneal: let the learning rate fall to zero along half a cosine of `steps` updates.
+    average: what is checked and returned is the exponential moving average of the parameters
+      with this decay per update (a shorter one at first); 0 for the parameters themselves.
+    weight_decay: share of the parameters taken off per update, times the learning rate.
     check_every: updates between two looks at the validation part.
     patience: checks without a better one before it stops.
     clip_norm: the largest norm of a gradient; None leaves it.
@@ -122,70 +132,91 @@ def fit(
   n = len(jax.tree.leaves(train)[0])
   batch_size = min(batch_size, n)
   rounds = -(-steps // check_every)
-  adam = optax.adam(learning_rate)
+  adam = optax.adamw(learning_rate, weight_decay=weight_decay)
+  if anneal:
+    fall = optax.cosine_decay_schedule(1.0, rounds * check_every)
+    adam = optax.chain(adam, optax.scale_by_schedule(fall))
   if clip_norm is not None:
     adam = optax.chain(optax.clip_by_global_norm(clip_norm), adam)
 
-  def value(params: Tree, batch: Tree, key: Array, state: Tree) -> Any:
+  # One vector of parameters: the optimiser is then a few kernels, whatever the network.
+  flat, unravel = ravel_pytree(jax.tree.map(jnp.asarray, params))
+  state = jax.tree.map(jnp.asarray, state)
+
+  def value(vector: Array, batch: Tree, key: Array, state: Tree) -> Any:
+    params = unravel(vector)
     return loss(params, batch, key, state) if stateful else (loss(params, batch, key), state)
 
-  def validate(params: Tree, state: Tree, round_: Any) -> Array:
+  def validate(vector: Array, state: Tree, round_: Array) -> Array:
     own = rng.stream(key, "check", round_)
     if check is None:
-      found = value(params, validation, own, state)[0]
+      found = value(vector, validation, own, state)[0]
     else:
-      found = check(params, validation, own, *((state,) if stateful else ()))
+      found = check(unravel(vector), validation, own, *((state,) if stateful else ()))
     return jnp.where(jnp.isfinite(found), found, jnp.inf).astype(jnp.float32)
 
-  def update(carry, step):
-    params, optimizer, state, order = carry[0], carry[1], carry[2], carry[3]
-    rows = jax.lax.dynamic_slice_in_dim(order, (step % check_every) * batch_size, batch_size)
-    batch = jax.tree.map(lambda a: a[rows], train)
-    grads, state = jax.grad(value, has_aux=True)(
-      params, batch, rng.stream(key, "step", step), state
-    )
-    updates, optimizer = adam.update(grads, optimizer, params)
-    return (optax.apply_updates(params, updates), optimizer, state, order), None
-
   def advance(carry: _Carry) -> _Carry:
+    """A look at the validation part, then updates until the next one is due."""
+    found = validate(carry.mean, carry.state, carry.round)
+    better = (found < carry.best) | (carry.round == 0)
+    since = jnp.where(better, 0, carry.since + 1)
+    more = (carry.round < rounds) & (since < patience)
     order = _order(rng.stream(key, "order", carry.round), n, batch_size, check_every)
-    steps_now = carry.round * check_every + jnp.arange(check_every)
-    start = (carry.params, carry.optimizer, carry.state, order)
-    (params, optimizer, state, _), _ = jax.lax.scan(update, start, steps_now)
-    found = validate(params, state, carry.round + 1)
-    better = found < carry.best
 
-    def keep(new, old):
-      return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
+    def update(i, now):
+      vector, mean, optimizer, state = now
+      step = carry.round * check_every + i
+      rows = jax.lax.dynamic_slice_in_dim(order, i * batch_size, batch_size)
+      batch = jax.tree.map(lambda a: a[rows], train)
+      own = rng.stream(key, "step", step)
+      slope, state = jax.grad(value, has_aux=True)(vector, batch, own, state)
+      change, optimizer = adam.update(slope, optimizer, vector)
+      vector = vector + change
+      share = jnp.minimum(average, (1.0 + step) / (10.0 + step))
+      return vector, vector + share * (mean - vector), optimizer, state
 
+    start = (carry.vector, carry.mean, carry.optimizer, carry.state)
+    vector, mean, optimizer, state = jax.lax.fori_loop(
+      0, jnp.where(more, check_every, 0), update, start
+    )
     return _Carry(
       round=carry.round + 1,
-      since=jnp.where(better, 0, carry.since + 1),
-      params=params,
+      since=since,
+      more=more,
+      vector=vector,
+      mean=mean,
       optimizer=optimizer,
       state=state,
-      best=jnp.minimum(found, carry.best),
-      best_round=jnp.where(better, carry.round + 1, carry.best_round),
-      best_params=keep(params, carry.best_params),
-      best_state=keep(state, carry.best_state),
-      history=carry.history.at[carry.round + 1].set(found),
+      best=jnp.where(better, found, carry.best),
+      best_round=jnp.where(better, carry.round, carry.best_round),
+      best_vector=jnp.where(better, carry.mean, carry.best_vector),
+      best_state=jax.tree.map(
+        lambda new, old: jnp.where(better, new, old), carry.state, carry.best_state
+      ),
+      history=carry.history.at[carry.round].set(found),
     )
 
-  params = jax.tree.map(jnp.asarray, params)
-  state = jax.tree.map(jnp.asarray, state)
-  first = validate(params, state, 0)
   zero = jnp.int32(0)
-  history = jnp.full(rounds + 1, jnp.nan, jnp.float32).at[0].set(first)
-  end = jax.lax.while_loop(
-    lambda carry: (carry.round < rounds) & (carry.since < patience),
-    advance,
-    _Carry(zero, zero, params, adam.init(params), state, first, zero, params, state, history),
+  start = _Carry(
+    round=zero,
+    since=zero,
+    more=jnp.bool_(True),
+    vector=flat,
+    mean=flat,
+    optimizer=adam.init(flat),
+    state=state,
+    best=jnp.float32(jnp.inf),
+    best_round=zero,
+    best_vector=flat,
+    best_state=state,
+    history=jnp.full(rounds + 1, jnp.nan, jnp.float32),
   )
+  end = jax.lax.while_loop(lambda carry: carry.more, advance, start)
   return Fitted(
-    params=end.best_params,
+    params=unravel(end.best_vector),
     state=end.best_state,
     best_step=end.best_round * check_every,
-    steps=end.round * check_every,
+    steps=(end.round - 1) * check_every,
     history=end.history,
   )
 
@@ -194,5 +225,6 @@ def _order(key: Array, n: int, batch_size: int, batches: int) -> Array:
   """[batches * batch_size] rows: one order after another, each without its ragged end."""
   whole = n // batch_size * batch_size
   epochs = -(-batches * batch_size // whole)
-  orders = [permutation(rng.stream(key, "epoch", i), n)[:whole] for i in range(epochs)]
-  return jnp.concatenate(orders)[: batches * batch_size]
+  keys = jax.vmap(lambda epoch: rng.stream(key, "epoch", epoch))(jnp.arange(epochs))
+  orders = jax.vmap(lambda own: permutation(own, n)[:whole])(keys)
+  return orders.reshape(-1)[: batches * batch_size]

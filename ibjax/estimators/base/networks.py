@@ -14,7 +14,7 @@ from ibjax.core import checks, rng
 
 Array = jax.Array
 Tree = Any
-CRITICS = ("joint", "separable", "bilinear")
+CRITICS = ("joint", "separable", "quadratic", "residual")
 
 
 class Critic(NamedTuple):
@@ -146,18 +146,49 @@ def separable_critic(
   return Critic(init, apply)
 
 
-def bilinear_critic() -> Critic:
-  """Makes the critic f(x, y) = x' W y + c.
+def quadratic_critic() -> Critic:
+  """Makes the critic of jointly Gaussian data.
+
+  Formula: f(x, y) = x' W y + x' A x + y' B y + c, which the log-ratio of Gaussians is.
 
   Returns:
-    A `Critic`; W starts at zero.
+    A `Critic`; it starts at zero.
   """
 
   def init(key, dx, dy):
-    return {"w": jnp.zeros((dx, dy)), "c": jnp.zeros(())}
+    return {
+      "w": jnp.zeros((dx, dy)),
+      "a": jnp.zeros((dx, dx)),
+      "b": jnp.zeros((dy, dy)),
+      "c": jnp.zeros(()),
+    }
 
   def apply(params, x, y):
-    return x @ params["w"] @ y.T + params["c"]
+    own_x = jnp.sum(x @ params["a"] * x, axis=1)
+    own_y = jnp.sum(y @ params["b"] * y, axis=1)
+    return x @ params["w"] @ y.T + own_x[:, None] + own_y[None, :] + params["c"]
+
+  return Critic(init, apply)
+
+
+def sum_critic(critics: tuple[Critic, ...]) -> Critic:
+  """Makes the sum of critics.
+
+  Args:
+    critics: at least one.
+
+  Returns:
+    A `Critic`.
+  """
+
+  def init(key, dx, dy):
+    return [one.init(rng.stream(key, "summand", i), dx, dy) for i, one in enumerate(critics)]
+
+  def apply(params, x, y):
+    scores = critics[0].apply(params[0], x, y)
+    for one, own in zip(critics[1:], params[1:]):
+      scores = scores + one.apply(own, x, y)
+    return scores
 
   return Critic(init, apply)
 
@@ -166,7 +197,8 @@ def make_critic(kind: str = "joint", sizes: tuple[int, ...] = (16, 8)) -> Critic
   """Makes a critic by its name.
 
   Args:
-    kind: "joint" (a perceptron on the concatenation), "separable" or "bilinear".
+    kind: "joint" (a perceptron on the concatenation), "separable" (an inner product of two),
+      "quadratic" (exact for Gaussians), or "residual" (joint plus quadratic).
     sizes: widths of the hidden layers; the embedding of "separable" has the last of them.
 
   Returns:
@@ -176,8 +208,10 @@ def make_critic(kind: str = "joint", sizes: tuple[int, ...] = (16, 8)) -> Critic
     InputError: another name.
   """
   checks.one_of("critic", kind, CRITICS)
-  if kind == "joint":
-    return joint_critic(sizes)
   if kind == "separable":
     return separable_critic(sizes, sizes[-1])
-  return bilinear_critic()
+  if kind == "quadratic":
+    return quadratic_critic()
+  if kind == "residual":
+    return sum_critic((quadratic_critic(), joint_critic(sizes)))
+  return joint_critic(sizes)

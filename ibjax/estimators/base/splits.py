@@ -99,7 +99,7 @@ def permutation(key: Array, n: int) -> Array:
   return jnp.argsort(rng.uniform(key, (n,))).astype(jnp.int32)
 
 
-def scale(parts: Split, transform: str = "standardize") -> Split:
+def scale(parts: Split, transform: str | tuple[str, ...] = "standardize") -> Split:
   """Rescales every part by what the training part says, column by column.
 
   Formula: "standardize": (x - mean) / sd. "ranks" (normal scores): Phi^-1 of the training part's
@@ -109,7 +109,7 @@ def scale(parts: Split, transform: str = "standardize") -> Split:
 
   Args:
     parts: a `Split` of [n, d] arrays.
-    transform: "standardize", "ranks" (for heavy tails) or "none".
+    transform: "standardize", "ranks" (for heavy tails) or "none"; one for each array, or one.
 
   Returns:
     A `Split` of the same shapes, float32.
@@ -126,9 +126,10 @@ def scale(parts: Split, transform: str = "standardize") -> Split:
     >>> abs(float(train.mean())) < 1e-6
     True
   """
-  checks.one_of("transform", transform, TRANSFORMS)
+  each = (transform,) * len(parts.train) if isinstance(transform, str) else transform
   maps = []
-  for train in parts.train:
+  for train, transform in zip(parts.train, each):
+    checks.one_of("transform", transform, TRANSFORMS)
     if transform == "standardize":
       spread = jnp.std(train, axis=0)
       maps.append(_affine(jnp.mean(train, axis=0), jnp.where(spread > 0.0, spread, 1.0)))

@@ -1,0 +1,1 @@
+"""Learned bounds: a network is fitted, and reported on rows that it has not seen."""
