@@ -16,7 +16,7 @@ import numpy as np
 from ibjax.core import checks
 from ibjax.core.estimate import Value
 from ibjax.core.types import Case, Scalar
-from ibjax.estimators.base import kernels, spectrum, tiles
+from ibjax.estimators.base import gram, kernels, spectrum
 from ibjax.estimators.base.contract import Estimator
 
 Array = jax.Array
@@ -124,12 +124,12 @@ def exact(x: Array, mask: Array, sigma: Scalar, t: Scalar, alpha: Scalar) -> Arr
   Returns:
     Scalar nats.
   """
-  gram = jnp.exp(-kernels.squared_distances(x, x) / (2.0 * sigma**2))
-  gram = jnp.where(jnp.eye(len(x), dtype=bool), 1.0, gram) * mask[:, None] * mask
+  index = jnp.arange(len(x))
+  walk = gram.block(gram.gaussian, x / sigma, x / sigma, index, index) * mask[:, None] * mask
   for power in (alpha, 0.5):
-    degrees = jnp.where(mask > 0, jnp.sum(gram, axis=1), 1.0)
-    gram = gram / (degrees[:, None] ** power * degrees**power)
-  return _entropy(jnp.sum(_moments(jnp.linalg.eigvalsh(gram), t), axis=0), t)
+    degrees = jnp.where(mask > 0, jnp.sum(walk, axis=1), 1.0)
+    walk = walk / (degrees[:, None] ** power * degrees**power)
+  return _entropy(jnp.sum(_moments(jnp.linalg.eigvalsh(walk), t), axis=0), t)
 
 
 def _moments(eigenvalues, t):
@@ -148,35 +148,22 @@ def _entropy(moments, t):
 
 @functools.partial(jax.jit, static_argnames=("rank", "probes", "steps", "block_size", "devices"))
 def _estimated(x, sigma, t, alpha, key, *, rank, probes, steps, block_size, devices):
-  x = x / (math.sqrt(2.0) * sigma)
+  x = x / sigma
+  run = functools.partial(gram.multiply, gram.gaussian, block_size=block_size, devices=devices)
 
-  def products(left, right, v, power=1.0):
-    """diag(left) G diag(right) v in tiles, with each entry of G to a power."""
+  def products(left, v):
+    return left[:, None] * run(x, left[:, None] * v)
 
-    def tile(total, a, other, i, j):
-      b, values = other
-      distances = jnp.where(i[:, None] == j, 0.0, kernels.squared_distances(a, b))
-      gram = jnp.where(j >= 0, jnp.exp(-power * distances), 0.0)
-      return total + jnp.matmul(gram, values, precision=jax.lax.Precision.HIGHEST)
-
-    start = functools.partial(_zeros, v.shape[1])
-    folded = tiles.fold_pairs(
-      tile, start, x, (x, right[:, None] * v), block_size=block_size, devices=devices
-    )
-    return left[:, None] * folded
-
-  ones = jnp.ones(len(x))
-  density = products(ones, ones, ones[:, None])[:, 0] ** -alpha
-  scale = density * products(density, density, ones[:, None])[:, 0] ** -0.5
+  density = run(x, jnp.ones((len(x), 1)))[:, 0] ** -alpha
+  scale = density * (density * run(x, density[:, None])[:, 0]) ** -0.5
   squared = jnp.square(scale)
-  traces = jnp.stack(
-    [jnp.sum(squared), jnp.sum(products(squared, squared, ones[:, None], power=2.0))]
-  )
+  # The squares of a Gaussian kernel are that of a width less by the square root of 2.
+  squares = jnp.vdot(squared, run(math.sqrt(2.0) * x, squared[:, None])[:, 0])
   moments, covariance = spectrum.sums(
-    functools.partial(products, scale, scale),
+    functools.partial(products, scale),
     functools.partial(_moments, t=t),
     len(x),
-    traces,
+    jnp.stack([jnp.sum(squared), squares]),
     key,
     rank=rank,
     probes=probes,
@@ -184,10 +171,6 @@ def _estimated(x, sigma, t, alpha, key, *, rank, probes, steps, block_size, devi
   )
   slope = jax.grad(_entropy)(moments, t)
   return _entropy(moments, t), jnp.sqrt(slope @ covariance @ slope)
-
-
-def _zeros(columns: int, block: int) -> Array:
-  return jnp.zeros((block, columns))
 
 
 def _pair() -> dict:
