@@ -53,7 +53,9 @@ def test_it_measures_the_estimator_on_the_rescaled_sample_of_each_task():
     found = measurement.measure(name)
     assert found["nats"] == student_copula()(x, y).nats  # which no rescaling changes
     assert found["error_nats"] == found["nats"] - task.nats
-    assert found["estimate_s"] > 0 and "covered" not in found  # it offers no interval
+    assert (
+      found["estimate_s"] > 0 and found["cpu_s"] > 0 and "covered" not in found
+    )  # it offers no interval
 
 
 class Seen:
@@ -98,14 +100,14 @@ def test_an_interval_covers_or_does_not(seen, high, covered):
 def test_the_row_averages_over_tasks_and_keeps_each():
   row = summarize(
     {
-      "a": {"nats": 1.0, "error_nats": 0.3, "covered": 1.0, "estimate_s": 1.0},
+      "a": {"nats": 1.0, "error_nats": 0.3, "covered": 1.0, "estimate_s": 1.0, "cpu_s": 1.0},
       "b": {"nats": 2.0, "error_nats": -0.5, "covered": 0.0, "estimate_s": 3.0},
       "c": {"failed": "why"},
     }
   )
   expected = {
     **{"tasks": 3, "failed": 1, "mae_nats": 0.4, "worst_nats": 0.5, "bias_nats": -0.1},
-    **{"rmse_nats": math.sqrt(0.17), "covered_frac": 0.5, "estimate_s": 2.0},
+    **{"rmse_nats": math.sqrt(0.17), "covered_frac": 0.5, "estimate_s": 2.0, "cpu_s": 1.0},
     **{"nats/a": 1.0, "nats/b": 2.0, "error_nats/a": 0.3, "error_nats/b": -0.5},
     **{"covered/a": 1.0, "covered/b": 0.0},
   }

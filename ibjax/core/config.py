@@ -124,7 +124,7 @@ def measuring() -> ml_collections.ConfigDict:
   c.data.n = 2000  # samples of each task
   c.data.rescale = True  # each column to zero mean and unit variance, in float64
   c.estimator = ml_collections.ConfigDict(
-    dict(fn="ibjax.estimators.parametric.student_copula:student_copula")
+    dict(fn="ibjax.estimators.combined.recommended:recommended")
   )
   return c
 

@@ -1,0 +1,1 @@
+"""Estimators that choose among others by what the data show."""
