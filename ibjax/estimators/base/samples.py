@@ -171,8 +171,8 @@ def _describe(name: str, real: np.ndarray, notes: list[Note]) -> None:
     notes.append(
       Note(
         "ties",
-        f"{name} has {n - distinct} duplicate rows of {n}: it is not continuous. Nearest-neighbour "
-        "distances of zero mislead; use 'mixture', or a discrete estimator.",
+        f"{name} has {n - distinct} duplicate rows of {n}: it is not continuous. Distances of zero "
+        "mislead nearest neighbours; 'mixture' allows for them, or take an estimator of labels.",
       )
     )
   if d > n:
