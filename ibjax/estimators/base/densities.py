@@ -32,9 +32,7 @@ class Density(NamedTuple):
   log_prob: Callable[..., Array]
 
 
-def make_density(
-  family: str = "flow", sizes: tuple[int, ...] = (64, 64), bins: int = 8
-) -> Density:
+def make_density(family: str = "flow", sizes: tuple[int, ...] = (64, 64), bins: int = 8) -> Density:
   """Makes a family of conditional densities by its name.
 
   Formula: q(y | c) = prod_i q_i(y_i), each with a location m and a log scale s that a perceptron
