@@ -262,4 +262,7 @@ CASES = tuple(
   for variant, difference in (("c", "inside"), ("j", "outside"))
 )
 
+# The budget of the checks that hold for any samples.
+TINY: dict[str, Any] = dict(sizes=(16,), steps=50, passes=2)
+
 TRUTHS = (Truth("gaussian:d=2,rho=0.6", 4000, 0.1, dict(variant="j", **_SMALL)),)

@@ -242,4 +242,7 @@ CASES = tuple(
   for constraint in CONSTRAINTS
 )
 
+# The budget of the checks that hold for any samples.
+TINY: dict[str, Any] = dict(sizes=(8,), steps=60)
+
 TRUTHS = ()
