@@ -17,14 +17,24 @@ from ibjax.estimators.base.contract import Estimator
 
 ROOM = "ibjax.estimators"
 # Other names that methods go by.
-ALIASES: dict[str, str] = {}
+ALIASES = {
+  "akde": "adaptive_kde",
+  "cca": "gaussian",
+  "cka": "normalised_hsic",
+  "dse": "diffusion_spectral_entropy",
+  "dsmi": "diffusion_spectral_information",
+  "ebab": "adaptive_bins",
+  "gao": "mixture",
+  "leave_one_out": "l1_out",
+  "renyi": "matrix_renyi",
+}
 
 
 # What is run when nobody says what, by the kinds of samples; of several numbers that nothing speaks
 # against, an earlier one is reported.
 RECOMMENDED: dict[str, tuple[str, ...]] = {
   "real, real": ("recommended", "ksg", "gaussian_copula", "student_copula", "info_nce"),
-  "real, labels": ("ross", "mixture", "v_information"),
+  "real, labels": ("ross", "mixture"),
   "labels, labels": ("discrete_information",),
   "conditional": ("conditional_ksg",),
   "x alone": ("kozachenko_leonenko",),
@@ -124,7 +134,7 @@ def recommended(x: Any, y: Any = None, z: Any = None) -> list[str]:
       "x holds labels and y numbers; exchange them, since I(X;Y) = I(Y;X) and estimators take "
       "labels as y. Or name --estimators."
     )
-  return [name for name in RECOMMENDED[kinds] if name in factories()]
+  return list(RECOMMENDED[kinds])
 
 
 def split(text: str) -> list[str]:
