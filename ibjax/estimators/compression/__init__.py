@@ -1,0 +1,1 @@
+"""Estimates between compressed variables, where the variables themselves are too wide."""
