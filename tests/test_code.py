@@ -86,3 +86,13 @@ def test_normal_form_tells_values_and_docstrings_apart():
     "def f():\n    return 1"
   )
   assert code.normalised("x = None") != code.normalised("x: int")
+
+
+def test_what_surrounds_an_estimate_is_not_what_makes_it(copy):
+  config = {"estimator": {"fn": "ibjax.estimators.neighbours.ksg:ksg"}}
+  before = code.code_version(config)
+  edit(copy, "estimators/base/warn.py", "def cheap(", "NEW = 1\n\n\ndef cheap(")
+  edit(copy, "estimators/base/intervals.py", "SUBSETS = 10", "SUBSETS = 11")
+  assert code.code_version(config) == before
+  (copy / "estimators/base/neighbours.py").open("a").write("\nNEW = 1\n")
+  assert code.code_version(config) != before
