@@ -8,7 +8,7 @@ def table(name, title, what):
   return dict(
     name=name,
     title=title,
-    caption="Of 4,000 test images; image and layer compressed to 4 principal components each.",
+    caption="Of 2,000 test images; image and layer compressed to 4 principal components each.",
     columns=tuple(
       dict(key=f"plane/lossy/layer_{k}/{what}_nats", header=layer, unit="nats", digits=2)
       for k, layer in enumerate(LAYERS, start=1)
