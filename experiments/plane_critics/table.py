@@ -29,12 +29,12 @@ def compressions(estimator, layers):
   )
 
 
-def by_activation(name, estimator, title):
+def by_activation(name, estimator, title, words):
   """A table of one estimator, over activations with and without L2."""
   return dict(
     name=name,
     title=title,
-    caption="Compression: the largest I(X;T) over training less the last, over all 4096 words.",
+    caption=f"Compression: the largest I(X;T) over training less the last, over {words}.",
     columns=(*compressions(estimator, range(1, 6)), ERROR),
     rows=tuple(
       dict(label=f"{activation}{', L2' if l2 else ''}", cell=f"{activation}/l2={l2:g}")
@@ -55,8 +55,13 @@ TABLES = (
       dict(label="ReLU", cell="saxe/relu"),
     ),
   ),
-  by_activation("ebab", "ebab", "Compression by entropy-based adaptive binning"),
-  by_activation("akde", "akde", "Compression by adaptive kernel density estimation"),
+  by_activation("ebab", "ebab", "Compression by entropy-based adaptive binning", "all 4096 words"),
+  by_activation(
+    "akde",
+    "akde",
+    "Compression by adaptive kernel density estimation",
+    "1,024 of the 4096 words, whose I(X;T) is at most 10 bits",
+  ),
 )
 
 FIGURES = ()
@@ -120,7 +125,7 @@ PLANES = (
   dict(
     name="plane_akde",
     title="Adaptive kernel density estimation, without and with L2",
-    caption=KEY,
+    caption=KEY + " Over 1,024 words, so that I(X;T) is at most 10 bits.",
     panels=panels(
       "akde",
       [

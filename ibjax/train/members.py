@@ -115,9 +115,7 @@ class PopulationRunner:
 
         return over_mesh(members, 2, 2)(state, hyper, batch, number)
 
-      # Not gathered here but by `read`: a device of the CPU that waits for the others holds the
-      # threads which they need for their singular values.
-      return jax.jit(all_members, out_shardings=NamedSharding(mesh, MEMBERS))
+      return jax.jit(all_members, out_shardings=everywhere)
 
     self.observe = observe
     self.init = jax.jit(init, out_shardings=shardings)

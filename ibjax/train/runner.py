@@ -77,7 +77,7 @@ class Runner:
     predict: `predict(state, batch, number, hyper) -> arrays`, fully replicated.
     reset: `reset(state) -> state` with the sums of its metrics zero, donating the state.
     observe: compiles `function(state, batch, number, hyper) -> arrays` of any pure function; the
-      batch is the caller's to place, and the result is for `read`.
+      batch is the caller's to place, and the result is replicated.
     read: `read(tree) -> tree` of host arrays, from a replicated tree.
     store, load: between the state and the form that checkpoints have; here the same.
   """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -41,7 +40,9 @@ class Tracking:
     self._setup, self._plane = setup, setup.plane
     observe = setup.runner.observe
     self._activations = observe(self._plane.activations)
-    self._scalars: list[tuple[Any, Any]] = []  # functions whose values are scalars, their inputs
+    self._gradients = observe(self._plane.gradients) if self._plane.gradients else None
+    self._ranks = jax.jit(self._plane.ranks) if self._plane.ranks else None
+    self._whole = observe(lambda state, batch, number, hyper: state)
     x, y = _inputs(setup, asked["splits"], asked["examples"])
     self._examples = examples(x, y)
     self.about = {"layers": np.array(setup.plane.layers), **limits(setup.config, self._examples)}
@@ -51,22 +52,20 @@ class Tracking:
       batch_size=setup.config["eval"]["batch_size"],
       resident=setup.resident,
     )
-    everywhere = NamedSharding(setup.mesh, PartitionSpec())
-
-    def place(arrays: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-      return {name: feed.place(value, everywhere) for name, value in arrays.items()}
-
     train = setup.splits["train"]
     shuffled = order.permutation(0, 0, train.n)
     if self._plane.gradients:
       count, size = asked["gradient_batches"], setup.config["data"]["batch_size"]
       rows = shuffled[: count * size]
       found = train.read(rows.astype(np.int64))
-      batches = {n: value.reshape(count, size, *value.shape[1:]) for n, value in found.items()}
-      self._scalars.append((observe(self._plane.gradients), place(batches)))
+      everywhere = NamedSharding(setup.mesh, PartitionSpec())
+      self._batches = {
+        name: feed.place(value.reshape(count, size, *value.shape[1:]), everywhere)
+        for name, value in found.items()
+      }
     if self._plane.ranks:
       rows = np.sort(shuffled[: asked["rank_examples"]]).astype(np.int64)
-      self._scalars.append((observe(self._plane.ranks), place(train.read(rows))))
+      self._ranked = train.read(rows)
 
   def measure(self, state: TrainState) -> list[dict[str, float]]:
     """Measures a state.
@@ -86,18 +85,41 @@ class Tracking:
       parts.append({n: self._feed.trim(number, value, members) for n, value in host.items()})
     layers = {name: np.concatenate([part[name] for part in parts], members) for name in parts[0]}
     scalars: dict[str, Any] = {}
-    for function, inputs in self._scalars:
-      scalars |= setup.runner.read(function(state, inputs, np.int32(0), setup.hyper))
+    if self._gradients is not None:
+      found = self._gradients(state, self._batches, np.int32(0), setup.hyper)
+      scalars = setup.runner.read(found)
     if not members:
       layers = {name: value[None] for name, value in layers.items()}
       scalars = {name: value[None] for name, value in scalars.items()}
+    ranks = self._rank(state)
     return [
       {
         **self._plane.estimates({n: v[i] for n, v in layers.items()}, self._examples),
         **{name: float(value[i]) for name, value in scalars.items()},
+        **ranks[i],
       }
       for i in range(len(setup.configs))
     ]
+
+  def _rank(self, state: TrainState) -> list[dict[str, float]]:
+    """Ranks each member's Jacobians on one device, one member after another.
+
+    Singular values on several devices of a CPU at a time wait for each other's threads for ever.
+    """
+    setup = self._setup
+    count = len(setup.configs)
+    if self._ranks is None:
+      return [{}] * count
+    whole = setup.runner.read(self._whole(state, {}, np.int32(0), setup.hyper))
+    hyper: Any = setup.hyper
+    if not setup.hyper["seed"].ndim:
+      whole, hyper = jax.tree.map(lambda leaf: np.asarray(leaf)[None], (whole, hyper))
+    found = []
+    for i in range(count):
+      own, values = jax.tree.map(lambda leaf, i=i: leaf[i], (whole, hyper))
+      ranks = jax.device_get(self._ranks(own, self._ranked, np.int32(0), values))
+      found.append({name: float(value) for name, value in ranks.items()})
+    return found
 
 
 def _inputs(setup: Setup, splits: Any, most: int) -> tuple[np.ndarray, np.ndarray]:
