@@ -100,17 +100,29 @@ def ross(
 
 CASES = (
   Case(
-    name="two classes far apart, by tiles",
-    hyper=dict(k=1, search="tiles"),
+    name="two classes far apart",
+    hyper=dict(),
     inputs=lambda: dict(x=np.array([0.0, 1.0, 3.0, 50.0, 51.0, 53.0]), y=np.repeat([0, 1], 3)),
     expected=dict(nats=psi(6) - psi(3)),
     source="by hand: all neighbours are of the own class, so k_i and m_i cancel",
   ),
   Case(
+    name="the same by tiles",
+    hyper=dict(k=1, search="tiles"),
+    inputs=lambda: dict(x=np.array([0.0, 1.0, 3.0, 50.0, 51.0, 53.0]), y=np.repeat([0, 1], 3)),
+    expected=dict(nats=psi(6) - psi(3)),
+    source="by hand, the same",
+  ),
+  Case(
     name="a constant feature and a rare class",
     hyper=dict(k=3),
     inputs=lambda: dict(x=np.ones(100), y=(np.arange(100) < 3).astype(int)),
-    expected=dict(nats=psi(100) - psi(99) + 0.97 * (psi(96) - psi(97)) + 0.03 * (psi(2) - psi(3))),
+    expected=dict(
+      nats=psi(100)
+      - psi(99)
+      + 0.97 * (psi(96) - psi(97))
+      + 0.03 * (psi(2) - psi(3))
+    ),
     source="by hand: all rows are within the distance 0; about 0",
   ),
 )
