@@ -117,12 +117,7 @@ CASES = (
     name="a constant feature and a rare class",
     hyper=dict(k=3),
     inputs=lambda: dict(x=np.ones(100), y=(np.arange(100) < 3).astype(int)),
-    expected=dict(
-      nats=psi(100)
-      - psi(99)
-      + 0.97 * (psi(96) - psi(97))
-      + 0.03 * (psi(2) - psi(3))
-    ),
+    expected=dict(nats=psi(100) - psi(99) + 0.97 * (psi(96) - psi(97)) + 0.03 * (psi(2) - psi(3))),
     source="by hand: all rows are within the distance 0; about 0",
   ),
 )
