@@ -19,8 +19,11 @@ def test_nsb_is_its_double_integral_for_two_classes():
     return -p * np.log(p) - (1 - p) * np.log1p(-p)
 
   def over_p(power, b):
-    density = lambda p: h(p) ** power * p ** (a + b - 1) * (1 - p) ** (c + b - 1)
-    return integrate.quad(density, 0, 1)[0] / special.beta(b, b)
+    def density(p):
+      log = (a + b - 1) * np.log(p) + (c + b - 1) * np.log1p(-p) - special.betaln(b, b)
+      return h(p) ** power * np.exp(log)
+
+    return integrate.quad(density, 0, 1, points=[0.5], limit=200)[0]
 
   def over_b(power):
     def one(t):
@@ -57,9 +60,9 @@ def test_corrections_remove_most_of_the_bias(correction):
 
 def test_many_labels_are_not_taken_for_information():
   rng = np.random.default_rng(0)
-  x, y = rng.integers(0, 30, size=(2, 2000))
-  assert discrete_information("plug_in")(x, y).nats > 0.15
-  assert abs(discrete_information()(x, y).nats) < 0.03
+  x, y = rng.integers(0, 12, size=(2, 1000))
+  assert discrete_information("plug_in")(x, y).nats > 0.04
+  assert abs(discrete_information()(x, y).nats) < 0.02
 
 
 def test_all_singletons_have_a_finite_entropy():

@@ -40,6 +40,8 @@ def interval(
     why there is none.
   """
   n = len(given[0])
+  if estimator.interval != "none" and not math.isfinite(float(found.nats)):
+    return math.nan, math.nan, math.nan, "none: the estimate is not a number"
   degrees = math.inf
   stderr = math.nan if found.stderr is None else float(found.stderr)
   if estimator.interval == "delta":

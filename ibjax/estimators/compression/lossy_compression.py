@@ -119,9 +119,10 @@ def lossy_compression(
     if y.ndim == 2:
       other, extra["y_kept"] = compressed(y, y_compression, y_dim, rng.stream(key, "y"))
     if codes.shape[1] == 0 or other.size == 0:
-      return Value(np.float64(0.0), extra=extra)  # a constant says nothing
+      return Value(jnp.float32(0.0), extra=extra)  # a constant says nothing
     if method != "ksg":
-      return Value(_by_entropies(codes, other, k, method == "wkl"), extra=extra)
+      nats = _by_entropies(codes, other, k, method == "wkl")
+      return Value(jnp.asarray(nats), extra=extra)
     found = (ksg if y.ndim == 2 else ross)(k=k).value(codes, other)
     return found._replace(extra=extra)
 

@@ -94,7 +94,7 @@ COVERAGE = tuple(
   Truth(task, n, 0.15)
   for task, n in (
     ("bmi:1v1-normal-0.75", 300),
-    ("gaussian:d=2,rho=0.0", 300),
+    ("gaussian:d=2,rho=0.3", 300),
     ("gaussian:d=1,rho=0.3", 300),
     ("gaussian:d=1,rho=0.95", 300),
     ("gaussian:d=3,rho=0.5", 300),

@@ -100,7 +100,7 @@ COVERAGE = tuple(
     ("gaussian:d=1,rho=0.3,then=half_cube", 500),
     ("gaussian:d=1,rho=0.9,then=normal_cdf", 500),
     ("gaussian:d=3,rho=0.5,then=asinh", 500),
-    ("gaussian:d=3,rho=0.0", 500),
+    ("gaussian:d=3,rho=0.4", 500),
     ("bmi:half_cube-multinormal-sparse-3-3-2-2.0", 500),
     ("bmi:normal_cdf-multinormal-sparse-3-3-2-2.0", 500),
     ("bmi:half_cube-multinormal-sparse-5-5-2-2.0", 500),

@@ -92,10 +92,10 @@ CASES = (
   ),
   Case(
     name="the ceiling is log k",
-    hyper=dict(critic="quadratic", steps=20, k=3),
+    hyper=dict(critic="quadratic", steps=20, k=4),
     inputs=_constant,
-    expected=dict(ceiling_nats=math.log(2), k=2),
-    source="closed form: 8 test rows make 4 blocks of 2, the fewest of at most 3 that are equal",
+    expected=dict(ceiling_nats=math.log(3), k=3),
+    source="closed form: 6 test rows make 2 blocks of 3, the fewest of at most 4 that are equal",
   ),
 )
 TRUTHS = (
