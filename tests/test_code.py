@@ -62,6 +62,7 @@ def test_a_change_of_the_code_changes_it(copy, path):
     ("objectives/variational/vib.py", "def vib", "# a remark\n\n\ndef vib"),
     ("objectives/variational/vib.py", '"""', '"""Another word. '),
     ("objectives/variational/vib.py", "CASES = ", "CASES = () + "),
+    ("objectives/variational/vib.py", "CASES = ", 'NO_TRUTHS = "words"\n\nCASES = '),
     ("objectives/variational/ceb.py", "def ceb", "X = 1\n\n\ndef ceb"),  # another method
     ("core/errors.py", "def nearest", "X = 1\n\n\ndef nearest"),
     ("report/page.py", "def render", "X = 1\n\n\ndef render"),

@@ -6,12 +6,14 @@ entropy-based adaptive binning and adaptive kernel density estimation, with and 
 Command: ibjax train --config=configs/plane/activations_twelve_bit.py --workdir=runs/activations
 
 Expected on the test split, mean ± standard deviation over 5 seeds (0 to 4), as measured:
-  TODO
+  error                       9.3 ± 0.9 %    (9.3, 9.5, 7.9, 9.3, 10.4)
+  training error              7.7 ± 0.7 %
+  compression of I(X;T)       0.1 ± 0.3 bits by EBAB, 0.4 ± 0.6 by aKDE, last hidden layer
 
 Options: --config.encoder.activation=tanh (with --config.encoder.gain=1.0), softplus, elu or swish;
 --config.optimizer.l2=0.015.
 
-Time: TODO
+Time: 5 s a run as one of 20 on 2 shared cores (6,000 steps).
 
 Arguments: `full` is ten times as long; `smoke` is the same in seconds.
 """

@@ -6,9 +6,11 @@ Paper: Shwartz-Ziv and Tishby 2017 (arXiv:1703.00810), figures 2 and 3; with
 Command: ibjax train --config=configs/plane/tanh_twelve_bit.py --workdir=runs/tanh_twelve_bit
 
 Expected on the test split, mean ± standard deviation over 5 seeds (0 to 4), as measured:
-  TODO
+  error                       3.1 ± 1.4 %    (2.7, 5.5, 2.7, 3.1, 1.7)
+  training error              1.5 ± 0.7 %
+  compression of I(X;T)       3.3 ± 2.4 bits for the 3 units, 2.5 ± 0.2 for the prediction
 
-Time: TODO
+Time: 10 s a run as one of 50 on 2 shared cores (10,000 steps).
 
 Arguments: `full` is five times as long; `smoke` is the same in seconds.
 """
