@@ -7,10 +7,12 @@ principal components, and training takes one epoch at 1e-3.
 
 Command: ibjax train --config=configs/plane/cnn_mnist.py --workdir=runs/cnn_mnist
 
-Expected on the test split, mean ± standard deviation over 5 seeds (0 to 4), as measured:
-  TODO
+Expected on the test split, mean ± standard deviation, not over the usual 5 seeds but 4 (0 to 3),
+as measured:
+  error                       8.9 ± 0.3 %    (9.2, 8.6, 8.6, 9.0)
+  I(T;Y) of the logits        1.93 ± 0.05 nats
 
-Time: TODO
+Time: 170 s a run as one of 4 on 2 busy cores (1 epoch).
 
 Arguments: `full` is 20 epochs; `smoke` is the same method on scikit-learn's digits, in seconds.
 """

@@ -5,10 +5,12 @@ noise-resilient diffusion spectral entropy" (DSE and DSMI); arXiv:2410.07687 (lo
 
 Command: ibjax train --config=configs/plane/mlp_mnist.py --workdir=runs/mlp_mnist
 
-Expected on the test split, mean ± standard deviation over 5 seeds (0 to 4), as measured:
-  TODO
+Expected on the test split, mean ± standard deviation, not over the usual 5 seeds but 3 (0 to 2),
+as measured:
+  error                       2.92 ± 0.05 %    (2.91, 2.97, 2.88)
+  local rank of layer 3       47.0, from at most 64
 
-Time: TODO
+Time: 36 s a run as one of 3 on 2 busy cores (3,000 steps).
 
 Arguments: `full` is five times as long; `smoke` is the same method on scikit-learn's digits, in
 seconds.

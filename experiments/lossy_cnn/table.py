@@ -37,7 +37,7 @@ FIGURES = ()
 PLANES = (
   dict(
     name="plane",
-    title="Information plane of a small noisy CNN on MNIST, by lossy compression",
+    title="A noisy CNN on MNIST, compressed",
     caption=(
       "Numbers: layers (1 to 3 after each convolution, 4 dense, 5 logits). Colour: training step. "
       "Dashed: the most that a code of that I(X;T) can know of Y. Raw values, not smoothed."
