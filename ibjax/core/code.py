@@ -28,8 +28,8 @@ ROOMS = (
 CORE = ("numerics", "schedules", "rng")
 # What surrounds an estimator's value without changing it: claims, checks of samples, warnings.
 AROUND = tuple(f"ibjax.estimators.base.{name}" for name in ("contract", "samples", "warn"))
-# The known answers that a method is held to, or why there are none; they stand beside it, and change
-# no number of it.
+# The known answers that a method is held to, or why there are none; they stand beside it, and
+# change no number of it.
 KNOWN = ("CASES", "TRUTHS", "NO_TRUTHS", "COVERAGE")
 
 _DIGITS = 12
