@@ -27,6 +27,9 @@ METHODS = tuple(
 )
 N = 61  # a prime: no block and no number of devices divides it
 BLOCK = 11
+BOUNDED = ("recommended",)  # its block is also the K of a bound, so it does change the value
+FITTED = ("variational", "compression", "combined")
+CHOOSERS = ("recommended",)  # it may choose a candidate that draws nothing
 _BUILT: dict[str, Estimator] = {}
 _COMPILED: dict[int, Estimator] = {}
 
@@ -59,9 +62,19 @@ def tiny(name: str) -> dict[str, Any]:
   return dict(getattr(module(name), "TINY", module(name).CASES[0].hyper))
 
 
+def claimed(name: str) -> dict[str, Any]:
+  """Hyperparameters whose claims are tested: the defaults, or a small budget of what is fitted."""
+  return tiny(name) if fitted(name) else {}
+
+
+def fitted(name: str) -> bool:
+  """Whether the method trains something, so that each shape of samples is a long compilation."""
+  return name.split(".")[2] in FITTED
+
+
 def small_blocks(name: str) -> dict[str, Any] | None:
   """The same with blocks that do not divide the samples; None where there are no blocks."""
-  if "block_size" not in inspect.signature(factory(name)).parameters:
+  if "block_size" not in inspect.signature(factory(name)).parameters or short(name) in BOUNDED:
     return None
   return {**tiny(name), "block_size": BLOCK}
 

@@ -14,8 +14,20 @@ import pytest
 from ibjax.core.errors import IbjaxError, InputError
 from ibjax.core.estimate import Estimate
 from ibjax.data import synthetic
+from ibjax.estimators.base import samples
 from tests import estimators
-from tests.estimators import METHODS, built, compiled, draw, factory, module, nats, short, tiny
+from tests.estimators import (
+  METHODS,
+  built,
+  claimed,
+  compiled,
+  draw,
+  factory,
+  module,
+  nats,
+  short,
+  tiny,
+)
 from tests.helpers import ROOT, environment
 
 each = pytest.mark.parametrize("name", METHODS, ids=short)
@@ -37,7 +49,7 @@ def claims():
   return [
     pytest.param(name, claim, id=f"{short(name)}-{claim}")
     for name in METHODS
-    for claim in built(name).invariances
+    for claim in built(name, claimed(name)).invariances
   ]
 
 
@@ -204,11 +216,13 @@ def transformed(claim, given):
 
 @pytest.mark.parametrize(("name", "claim"), claims())
 def test_claimed_invariance(name, claim):
-  estimator = built(name, tiny(name))
+  estimator = built(name, claimed(name))
   given = draw(estimator)
-  np.testing.assert_allclose(
-    nats(estimator, transformed(claim, given)), nats(estimator, given), rtol=1e-3, atol=1e-3
-  )
+  value, tolerance = nats(estimator, given), 1e-3
+  if estimator.needs_key:  # what is fitted to other bits: the same but for its noise
+    tolerance += 2.0 * max(abs(nats(estimator, given, seed) - value) for seed in (1, 2))
+  found = nats(estimator, transformed(claim, given))
+  np.testing.assert_allclose(found, value, rtol=1e-3, atol=tolerance)
 
 
 @each
@@ -218,7 +232,8 @@ def test_a_key_decides_everything_random(name):
   first = nats(estimator, given)
   assert math.isfinite(first)
   assert nats(estimator, given) == first
-  assert (nats(estimator, given, seed=1) != first) == estimator.needs_key
+  if short(name) not in estimators.CHOOSERS:
+    assert (nats(estimator, given, seed=1) != first) == estimator.needs_key
 
 
 @each
@@ -356,4 +371,8 @@ def test_more_columns_than_rows_are_told(name):
   if all(kind == "labels" for _, kind in kinds(estimator)):
     pytest.skip("labels have one column")
   n = max(12, estimator.min_n)
-  assert warned(estimator, draw(estimator, n, n + 3), "wide")
+  wide = draw(estimator, n, n + 3)
+  if estimators.fitted(name):  # the warning comes with the check, before anything is fitted
+    assert "wide" in {note.code for note in samples.check(estimator, *wide)[1]}
+  else:
+    assert warned(estimator, wide, "wide")
