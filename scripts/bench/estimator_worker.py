@@ -114,6 +114,10 @@ def versions():
       found[name] = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
       continue
+  if "torch" in found:
+    import torch
+
+    found["threads"] = torch.get_num_threads()
   return found
 
 

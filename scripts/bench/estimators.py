@@ -10,9 +10,12 @@ told), which is made when it is not there. A peer that cannot be installed or fa
 from __future__ import annotations
 
 import argparse
+import datetime
 import functools
 import json
+import os
 import pathlib
+import platform
 import resource
 import subprocess
 import sys
@@ -39,10 +42,10 @@ PEERS = {
   "latentmi": "latentmi==0.1.3",
   "infomeasure": "infomeasure==0.6.3",
   "torch": f"torch=={common.TORCH}",
-  "torch-mist": "torch-mist==0.2.17 pandas",  # it imports pandas without asking for it
+  "torch-mist": "torch-mist==0.2.17 pandas<3 numpy<2",  # it imports pandas without asking
 }
 PARTS = ("ksg", "info_nce", "memory")
-# What is measured of memory: method -> (how it is called, n-by-n arrays of a plain implementation).
+# What is measured of memory: method -> how it is called.
 MEMORY = {
   "neighbours.ksg:ksg": dict(search="tiles"),
   "kernel.hsic:hsic": {},
@@ -50,6 +53,7 @@ MEMORY = {
   "spectral.diffusion_spectral_entropy:diffusion_spectral_entropy": {},
 }
 MEMORY_N = 30_000
+LONGEST = 400  # seconds of a measurement of memory
 
 
 def environment(folder: pathlib.Path, name: str) -> pathlib.Path | None:
@@ -187,11 +191,11 @@ def section_info_nce(peers, rounds: int, length: float) -> list[str]:
   grains, notes = {"ibjax": GRAIN}, []
   names = {"plain": "torch", "split": "torch", "torch-mist": "torch-mist"}
   for name, home in names.items():
-    answer = peers[home].ask(do="info_nce", name=name, steps=20) if home in peers else {"error": ""}
+    answer = peers[home].ask(do="info_nce", name=name, steps=10) if home in peers else {"error": ""}
     if "error" in answer:
       notes.append(f"{name} cannot be run: {answer['error'] or 'it could not be installed'}.")
       continue
-    grains[name] = 20
+    grains[name] = 10
     runs[name] = lambda steps, name=name, home=home: peers[home].ask(
       do="info_nce", name=name, steps=steps
     )["seconds"]
@@ -245,7 +249,11 @@ def section_memory(n: int) -> list[str]:
   for method in MEMORY:
     name = method.partition(":")[2]
     command = [sys.executable, __file__, f"--child={method}", f"--n={n}"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+      done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST)
+    except subprocess.TimeoutExpired:
+      notes.append(f"{name} takes more than {LONGEST} s here, and was stopped.")
+      continue
     if done.returncode:
       notes.append(f"{name} could not be measured: {done.stderr.strip().splitlines()[-1]}")
       continue
@@ -282,43 +290,49 @@ def main() -> None:
     child(options.child, options.n)
     return
   parts = options.parts.split(",")
+  if unknown := set(parts) - set(PARTS):
+    raise common.fail(f"unknown parts {sorted(unknown)}; known: {', '.join(PARTS)}.")
   needed = {
     "ksg": ("npeet_plus", "latentmi", "infomeasure"),
     "info_nce": ("torch", "torch-mist"),
     "memory": (),
   }
   x, y = sample()
-  peers = {}
   with tempfile.TemporaryDirectory() as folder:
     problem = pathlib.Path(folder) / "problem.npz"
     np.savez(problem, x=x, y=y, k=K, batch=BATCH)
-    for name in (name for part in parts for name in needed[part]):
-      python = environment(options.environments, name)
-      if python is not None:
-        peers[name] = Peer(python, problem)
-    versions = {}
-    for peer in peers.values():
-      versions |= {name: peer.versions[name] for name in peer.versions if name not in versions}
-    sections = []
-    if "ksg" in parts:
-      sections.append(section_ksg(peers, options.rounds))
-    if "info_nce" in parts:
-      sections.append(section_info_nce(peers, options.rounds, options.seconds))
-    if "memory" in parts:
-      sections.append(section_memory(options.n))
-    for peer in peers.values():
-      peer.close()
-  text = "\n\n".join("\n".join(lines) for lines in [conditions(versions), *sections])
-  print(text)
-  if options.write:
-    common.write(text, "estimators")
+    for part in parts:
+      peers = {}
+      for name in needed[part]:
+        python = environment(options.environments, name)
+        if python is not None:
+          peers[name] = Peer(python, problem)
+      if part == "ksg":
+        lines = section_ksg(peers, options.rounds)
+      elif part == "info_nce":
+        lines = section_info_nce(peers, options.rounds, options.seconds)
+      else:
+        lines = section_memory(options.n)
+      for peer in peers.values():
+        peer.close()
+      text = "\n".join([*lines, "", *conditions({n: p.versions for n, p in peers.items()})])
+      print(text, flush=True)
+      if options.write:
+        common.write(text, f"estimators-{part}")
 
 
-def conditions(versions) -> list[str]:
-  """Lines that tell when, how and on what was measured."""
-  about = {"torch": versions.get("torch", "-"), "device": "cpu", "threads": "its own"}
-  others = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-  return [*common.conditions(about), f"Peers: {others}."]
+def conditions(peers) -> list[str]:
+  """Lines that tell when, how and on what was measured; `peers` is name -> their versions."""
+  lines = [
+    f"Measured {datetime.date.today().isoformat()} with "
+    f"`python scripts/bench/estimators.py {' '.join(sys.argv[1:])}`",
+    f"on {common.cpu_name()}, {os.cpu_count()} cores, load average at the end "
+    f"{os.getloadavg()[0]:.1f}; Python {platform.python_version()}, jax {jax.__version__}, numpy "
+    f"{np.__version__}.",
+  ]
+  for name, versions in peers.items():
+    lines.append(f"{name}: {', '.join(f'{key} {value}' for key, value in versions.items())}.")
+  return lines
 
 
 if __name__ == "__main__":
