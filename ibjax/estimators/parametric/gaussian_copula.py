@@ -22,29 +22,27 @@ from ibjax.estimators.base.marginals import rescale
 def gaussian_copula() -> Estimator:
   """Estimates I(X;Y) of variables whose columns are increasing functions of Gaussians.
 
-    Formula: each column becomes Phi^-1((rank - 1/2)/n), mean ranks where values tie; then
-    -1/2 sum_i log(1 - r_i^2) - b of `gaussian`.
+  Formula: each column becomes Phi^-1((rank - 1/2)/n), mean ranks where values tie; then
+  -1/2 sum_i log(1 - r_i^2) - b of `gaussian`.
 
-    Assumes that the columns of (x, y) together have a Gaussian copula; the distribution of each
-    column by itself is free. Use it for skewed or heavy-tailed columns with a monotone dependence.
-    For other copulas it converges to the information of the Gaussian with the same rank
-    correlations, mostly too low: it does not see a dependence that is not monotone. The interval
-    allows for noise alone.
+  Assumes that the columns of (x, y) together have a Gaussian copula; the distribution of each
+  column by itself is free. Use it for skewed or heavy-tailed columns with a monotone dependence.
+  For other copulas it converges to the information of the Gaussian with the same rank
+  correlations, mostly too low: it does not see a dependence that is not monotone. The interval
+  allows for noise alone.
 
-    Returns:
-      An `Estimator` of x [n, d], y [n, e], d + e <= n - 2; with its own standard error and the
-      diagnostic canonical_correlations.
+  Returns:
+    An `Estimator` of x [n, d], y [n, e], d + e <= n - 2; with its own standard error and the
+    diagnostic canonical_correlations.
 
-    Example:
-      >>> import numpy as np
-  from scipy.special import digamma as psi
-  from scipy.special import ndtri
-      >>> from ibjax.estimators.parametric.gaussian_copula import gaussian_copula
-      >>> x, e = np.random.default_rng(0).normal(size=(2, 5000))
-      >>> bool(abs(gaussian_copula()(np.exp(3 * x), 0.8 * x + 0.6 * e).nats - 0.511) < 0.05)
-      True
+  Example:
+    >>> import numpy as np
+    >>> from ibjax.estimators.parametric.gaussian_copula import gaussian_copula
+    >>> x, e = np.random.default_rng(0).normal(size=(2, 5000))
+    >>> bool(abs(gaussian_copula()(np.exp(3 * x), 0.8 * x + 0.6 * e).nats - 0.511) < 0.05)
+    True
 
-    Source: Ince et al. 2017 (doi:10.1002/hbm.23471), sections 2.3 and 2.4.
+  Source: Ince et al. 2017 (doi:10.1002/hbm.23471), sections 2.3 and 2.4.
   """
 
   def value(x, y, z=None, key=None):
