@@ -205,7 +205,7 @@ def transformed(claim, given):
     if claim == "translation":
       return array + 30.0 * (1 + position)
     if claim == "scale":
-      return array * (50.0, 0.02, 3.0)[position]
+      return array * (64.0, 1 / 64, 4.0)[position]  # exact: what is equal stays equal
     if claim == "affine":
       turn = np.linalg.qr(rng.normal(size=(d, d)))[0]
       return array @ (turn * np.linspace(0.5, 2.0, d)) + 3.0
