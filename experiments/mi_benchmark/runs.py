@@ -9,7 +9,7 @@ CONFIG = "configs/estimation/benchmark.py"
 # Name -> (factory, seeds at n = 2,000, seeds at n = 10,000). Fewer seeds, where an estimate takes
 # seconds; none, where it takes minutes.
 ESTIMATORS = {
-  "recommended": ("combined.recommended:recommended", 4, 4),
+  "recommended": ("combined.recommended:recommended", 5, 5),
   "student_copula": ("parametric.student_copula:student_copula", 10, 10),
   "gaussian_copula": ("parametric.gaussian_copula:gaussian_copula", 10, 10),
   "gaussian": ("parametric.gaussian:gaussian", 10, 10),
