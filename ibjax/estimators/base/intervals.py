@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 from ibjax.core.estimate import Value
+from ibjax.estimators.base import samples
 
 Array = jax.Array
 SUBSETS = 10
@@ -75,10 +76,6 @@ def _parts(estimator: Any, given: Any, key: Array, large: int, again: int) -> li
   return np.array_split(order, max(2, min(SUBSETS, n // max(large, _least(estimator)))))
 
 
-def _take(given: tuple[Any, Any, Any], rows: np.ndarray) -> tuple[Any, ...]:
-  return tuple(None if array is None else array[rows] for array in given)
-
-
 def _subsampling(estimator: Any, given: Any, key: Array) -> tuple[float, float]:
   """Disjoint parts of n/B rows: the variance at n is that at n/B, divided by B."""
   variances: list[float] = []
@@ -87,7 +84,7 @@ def _subsampling(estimator: Any, given: Any, key: Array) -> tuple[float, float]:
     parts = _parts(estimator, given, key, LARGE, len(variances))
     if not parts:
       return math.nan, 0.0
-    values = [float(estimator.value(*_take(given, rows), key).nats) for rows in parts]
+    values = [float(estimator.value(*samples.take(given, rows), key).nats) for rows in parts]
     variances.append(float(np.var(values, ddof=1)) / len(parts))
     degrees += len(parts) - 1
   return math.sqrt(np.mean(variances)), float(degrees)
@@ -102,6 +99,6 @@ def _jackknife(estimator: Any, given: Any, key: Array) -> tuple[float, float]:
   values = []
   for rows in parts:
     kept = np.setdiff1d(everything, rows)
-    values.append(float(estimator.value(*_take(given, kept), key).nats))
+    values.append(float(estimator.value(*samples.take(given, kept), key).nats))
   spread = (len(parts) - 1) * float(np.mean((np.array(values) - np.mean(values)) ** 2))
   return math.sqrt(spread), len(parts) - 1.0

@@ -195,6 +195,20 @@ def renumbered(array: np.ndarray) -> np.ndarray:
   return np.unique(array, return_inverse=True)[1].astype(np.int64)
 
 
+def take(given: tuple[Any, Any, Any], rows: np.ndarray) -> tuple[Any, Any, Any]:
+  """Takes some of the rows.
+
+  Args:
+    given: x, y, z as `check` gives them.
+    rows: [m] integers.
+
+  Returns:
+    x, y, z of these rows, their labels numbered anew.
+  """
+  x, y, z = (None if array is None else renumbered(array[rows]) for array in given)
+  return x, y, z
+
+
 def distinct_rows(real: np.ndarray) -> int:
   """Counts the rows that differ.
 

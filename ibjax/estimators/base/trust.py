@@ -73,13 +73,13 @@ def trust(
   n = len(given[0])
   check = _Checks(estimator, key)
   if n > rows:
-    given = _take(given, rng.permutation(n)[:rows])
+    given = samples.take(given, rng.permutation(n)[:rows])
     nats = check.nats(given)
   else:
     nats = found.nats
   order = rng.permutation(len(given[0]))
   half = len(order) // 2
-  halves = [_take(given, order[:half]), _take(given, order[half : 2 * half])]
+  halves = [samples.take(given, order[:half]), samples.take(given, order[half : 2 * half])]
   parts = [check.nats(part) for part in halves]
   check.noise = warn.noise(found) * math.sqrt(n / len(order))
   if math.isfinite(parts[0] - parts[1]):
@@ -183,11 +183,6 @@ def _with(found: Estimate, check: _Checks) -> Estimate:
     found, diagnostics={**found.diagnostics, "checks": dict(check.numbers)}
   )
   return found.with_notes(tuple(check.notes))
-
-
-def _take(given: Given, rows: np.ndarray) -> Given:
-  x, y, z = (None if a is None else samples.renumbered(a[rows]) for a in given)
-  return x, y, z
 
 
 def _real(array: Any) -> bool:
