@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"error: {error}", file=sys.stderr)
     return EXIT_ERROR
   except KeyboardInterrupt:
-    print("interrupted; the same command continues from what was saved", file=sys.stderr)
+    print("interrupted; nothing saved is lost, run the same command again", file=sys.stderr)
     return 130
 
 
