@@ -237,6 +237,10 @@ def test_every_config_trains_in_its_smoke_form(path, tmp_path):
   row = json.loads((tmp_path / "run" / "result.json").read_text())
   if "tasks" in row:  # an estimator: near the exact values
     assert row["failed"] == 0 and row["mae_nats"] < 0.15
+  elif "entropy_nats" in row:  # a coupling: not below what none can go below
+    assert row["lower_bound_nats"] < row["entropy_nats"] < row["lower_bound_nats"] + 0.5
+  elif "accuracy_frac" in row:  # a message: heard better than by chance
+    assert row["accuracy_frac"] > 0.2
   elif "test/mse" in row:  # a regression: it has learned something of the target
     assert 0 < row["test/i_yz_lower_nats"] < row["test/rate_nats"]
   else:

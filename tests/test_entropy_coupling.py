@@ -123,7 +123,7 @@ def test_no_channel_found_by_a_search_beats_the_best_split(rate):
 
 
 def test_greedy_codes_are_within_the_stated_gap_of_the_best():
-  for number, (p_x,) in enumerate(draws(5, count=8)):
+  for number, (p_x,) in enumerate(draws(5, count=4)):
     second = np.sort(p_x)[-2]
     gap = ec.entropy([second, 1 - second])
     for rate in np.linspace(0.05, 0.95, 4) * ec.entropy(p_x):

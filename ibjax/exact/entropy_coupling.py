@@ -149,13 +149,20 @@ def max_seeking(*marginals: np.ndarray) -> np.ndarray:
   heaps = [[(-mass, i) for i, mass in enumerate(p.tolist()) if mass > 0] for p in checked]
   for heap in heaps:
     heapq.heapify(heap)
+  cells: list[tuple[int, ...]] = []
+  steps: list[float] = []
   while all(heaps):
-    step = min(-heap[0][0] for heap in heaps)
-    joint[tuple(heap[0][1] for heap in heaps)] += step
-    for heap in heaps:
-      mass, i = heap[0]
+    tops = [heap[0] for heap in heaps]
+    step = -max(tops)[0]  # masses are stored with a minus, so this is the least of the largest
+    cells.append(tuple([i for _, i in tops]))
+    steps.append(step)
+    for heap, (mass, i) in zip(heaps, tops):
       # A mass that equals the step is used up exactly: no dust of rounding is left of it.
-      heapq.heappop(heap) if -mass == step else heapq.heapreplace(heap, (mass + step, i))
+      if -mass == step:
+        heapq.heappop(heap)
+      else:
+        heapq.heapreplace(heap, (mass + step, i))
+  np.add.at(joint, tuple(np.array(cells).T), steps)
   return joint / joint.sum()
 
 
