@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ibjax.core.errors import ConfigError, unknown
-from ibjax.data import fingerprint
+from ibjax.data import fingerprint, options
 from ibjax.data.source import Source, from_arrays
 
 SINE_WIDTH = 4.0  # of the interval of x
@@ -91,21 +91,10 @@ _TEST: dict[str, dict[str, float]] = {"moons": {}, "sine": {"gap": 0.0}}
 
 
 def _parse(problem: str, text: str) -> dict[str, float]:
-  values = dict(DEFAULTS[problem])
-  for item in text.split(",") if text else []:
-    key, _, value = item.partition("=")
-    if key not in values:
-      raise ConfigError(unknown(f"key of toy:{problem}", key, values, "Write key=value."))
-    kind = type(values[key])
-    try:
-      values[key] = kind(value)
-    except ValueError:
-      wanted = "a whole number" if kind is int else "a number"
-      raise ConfigError(f"toy:{problem}: {key}={value!r} is not {wanted}.") from None
+  where = f"toy:{problem}"
+  values = options.parse(where, text, DEFAULTS[problem])
   lowest = dict(n=2, n_test=2, seed=0, noise=0.0, flip=0.0, gap=0.0)
   highest = dict(flip=0.5, gap=0.9 * SINE_WIDTH)
-  for key, number in values.items():
-    if not lowest[key] <= number <= highest.get(key, np.inf) or not np.isfinite(number):
-      limit = f"in [{lowest[key]}, {highest[key]}]" if key in highest else f">= {lowest[key]}"
-      raise ConfigError(f"toy:{problem}: {key}={number:g} must be finite and {limit}.")
+  limits = {key: (lowest[key], highest.get(key, np.inf)) for key in values}
+  options.check_range(where, values, limits)
   return values
