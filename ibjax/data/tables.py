@@ -83,7 +83,7 @@ def california(path: pathlib.Path, *, capped: bool, log: bool) -> Pair:
   """
   try:
     with np.load(path, allow_pickle=False) as arrays:
-      x, y = np.float64(arrays["x"]), np.float64(arrays["y"])
+      x, y = arrays["x"].astype(np.float64), arrays["y"].astype(np.float64)
   except (KeyError, ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
     raise DataError(f"{path} is damaged, or not California Housing ({error}).") from None
   if x.ndim != 2 or x.shape[1] != 8 or y.shape != x.shape[:1] or not (y > 0).all():
@@ -186,7 +186,10 @@ def standardised(splits: Mapping[str, Pair]) -> tuple[dict[str, Pair], np.ndarra
     raise DataError("the target is constant in the training split; there is nothing to predict.")
   inverse = np.divide(1.0, x_scale, out=np.zeros_like(x_scale), where=x_scale > 0)
   scaled = {
-    split: (np.float32((x - x_mean) * inverse), np.float32((y - y_mean) / y_scale))
+    split: (
+      ((x - x_mean) * inverse).astype(np.float32),
+      ((y - y_mean) / y_scale).astype(np.float32),
+    )
     for split, (x, y) in splits.items()
   }
   return scaled, y_mean, y_scale

@@ -88,4 +88,4 @@ def _windows(seen: np.ndarray, target: np.ndarray, values) -> tuple[np.ndarray, 
   after = target[starts[:, None] + length + np.arange(horizon)]
   complete = np.isfinite(after).all(axis=1)
   x = seen[starts[complete, None] + np.arange(length)]
-  return np.float32(x), np.float32(after[complete])
+  return x.astype(np.float32), after[complete].astype(np.float32)

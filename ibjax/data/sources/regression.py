@@ -122,7 +122,7 @@ def _uci(name: str, data_dir: pathlib.Path, values: Mapping[str, float]):
     )
     for part in ("data", "test_mask")
   ]
-  pair, test = tables.uci(*paths, name, int(values["fold"]))
+  pair, test = tables.uci(paths[0], paths[1], name, int(values["fold"]))
   return pair, test, "as in the file, centred", paths
 
 
