@@ -14,8 +14,11 @@ import jax.numpy as jnp
 
 from ibjax.core import checks
 from ibjax.core.errors import InputError
+from ibjax.core.lagrangian import Lagrangian
 from ibjax.core.types import Case, Code, Objective, Outputs, Scalar, Term, Terms
 from ibjax.objectives.distortion import distortion_nats, information_bound, init_distortion
+
+LAGRANGIAN = Lagrangian("rate", "I(S;W)")
 
 
 def elbo(beta: Scalar = 1.0) -> Objective:

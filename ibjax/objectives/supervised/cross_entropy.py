@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ibjax.core import checks
+from ibjax.core.lagrangian import Lagrangian
 from ibjax.core.types import Case, Code, Objective, Outputs, Scalar, Term, Terms
 from ibjax.objectives.distortion import (
   distortion_nats,
@@ -19,6 +20,8 @@ from ibjax.objectives.distortion import (
   init_distortion,
   refuse_targets,
 )
+
+LAGRANGIAN = Lagrangian("none", "nothing")
 
 
 def cross_entropy(label_smoothing: Scalar = 0.0, confidence_penalty: Scalar = 0.0) -> Objective:

@@ -10,9 +10,12 @@ import math
 import jax.numpy as jnp
 
 from ibjax.core import checks
-from ibjax.core.errors import InputError
+from ibjax.core.lagrangian import Lagrangian
 from ibjax.core.types import Case, Code, Objective, Outputs, Scalar, Term, Terms
 from ibjax.objectives.distortion import distortion_nats, information_bound, init_distortion
+from ibjax.objectives.needs import require
+
+LAGRANGIAN = Lagrangian("rate", "I(X;Z)")
 
 
 def vib(beta: Scalar = 1e-3) -> Objective:
@@ -46,12 +49,7 @@ def vib(beta: Scalar = 1e-3) -> Objective:
     return init_distortion(spec)
 
   def loss(params, state, outputs, batch, key, step):
-    rate = outputs.code.rate
-    if rate is None:
-      raise InputError(
-        "vib needs a bottleneck that pays a rate; this one has none. Use "
-        "config.bottleneck.fn='ibjax.bottlenecks.gaussian:gaussian'."
-      )
+    rate = require("vib", outputs, "rate")
     distortion = distortion_nats(params, outputs.prediction, batch["y"])
     checks.shape("rate", rate, distortion.shape)
     return Terms(
