@@ -194,6 +194,8 @@ class Trained(NamedTuple):
     label_probs: [c] label distribution of the training split.
     seed: the run's.
     config: the run's resolved config.
+    target_scale: [t] what a step of 1 in a stored target is in its own unit; () for labels, and
+      for targets that are stored in their own unit.
   """
 
   data: Callable[[str, str], dict[str, Any]]
@@ -204,6 +206,7 @@ class Trained(NamedTuple):
   label_probs: Any
   seed: int
   config: Mapping[str, Any]
+  target_scale: tuple[float, ...] = ()
 
 
 class Measurement(NamedTuple):

@@ -80,6 +80,7 @@ def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
       label_probs=np.asarray(setup.spec.label_probs),
       seed=config["seed"],
       config=config,
+      target_scale=setup.source.target_scale,
     )
     return {name: _finite(bind(_section(section))(trained)) for name, section in asked.items()}
 
