@@ -317,6 +317,11 @@ def _spec(
 
 def _splits(config: Mapping[str, Any], source: Source) -> tuple[dict[str, Split], np.ndarray]:
   splits, labels = dict(source.splits), source.train_labels
+  if "train" not in splits:
+    raise ConfigError(
+      f"'{source.name}' has no training split here, only {', '.join(sorted(splits))}; it serves as "
+      "an outside of another set (ibjax.evaluators.outside). Train on another source."
+    )
   count, n = config["data"]["validation"], splits["train"].n
   if not 0 <= count < n:
     raise ConfigError(f"config.data.validation={count} must be at least 0 and less than {n}.")
