@@ -13,7 +13,7 @@ from ibjax.core.errors import InputError
 from ibjax.core.types import Objective, Scalar
 from ibjax.objectives.wrappers.inner import build
 
-MOST = 14.0  # |log beta| at most: beyond, a loss of float32 is one term alone
+MOST = 14.0  # log beta at most: beyond, a loss of float32 is one term alone
 
 
 def control(
@@ -24,6 +24,7 @@ def control(
   speed: Scalar,
   decay: Scalar,
   tolerance: Scalar,
+  lowest_beta: Scalar,
 ) -> Objective:
   """Wraps an objective so that its beta moves until a measured value meets a target.
 
@@ -39,6 +40,8 @@ def control(
     speed: how fast log beta follows, > 0.
     decay: of the average over batches, in [0, 1).
     tolerance: how far from the target, relative to it, still counts as reached.
+    lowest_beta: where beta stops falling, > 0. A price this small changes nothing, and what fell
+      further while the model knew nothing yet would have to climb back.
 
   Returns:
     An `Objective` whose state holds beta; it moves in training only, as evaluation throws the new
@@ -50,6 +53,7 @@ def control(
   """
   checks.at_least("initial_beta", initial_beta, 0.0, strict=True)
   checks.at_least("speed", speed, 0.0, strict=True)
+  checks.at_least("lowest_beta", lowest_beta, 0.0, strict=True)
   checks.at_least("decay", decay, 0.0)
   checks.at_least("tolerance", tolerance, 0.0)
   if checks.is_concrete(decay) and not decay < 1.0:
@@ -81,7 +85,7 @@ def control(
     closest = jnp.where(nearer, smooth, mine["closest"])
     missed = jnp.abs(smooth - target) > tolerance * target
     new = {
-      "log_beta": jnp.clip(moved, -MOST, MOST),
+      "log_beta": jnp.clip(moved, jnp.log(lowest_beta), MOST),
       "average": total,
       "weight": weight,
       "closest": closest,

@@ -28,6 +28,7 @@ def target_accuracy(
   speed: Scalar = 0.01,
   decay: Scalar = 0.95,
   tolerance: Scalar = 0.005,
+  lowest_beta: Scalar = 1e-4,
 ) -> Objective:
   """Compresses as far as a given accuracy on the training batches allows.
 
@@ -45,6 +46,8 @@ def target_accuracy(
     speed: how fast log beta follows, > 0.
     decay: of the average over batches, in [0, 1).
     tolerance: how far from the target, relative to it, still counts as reached.
+    lowest_beta: where beta stops falling, > 0; what fell while the model knew nothing yet has to
+      climb back.
 
   Returns:
     An `Objective` with the inner one's losses and metrics, and the metrics beta, target_gap (the
@@ -72,7 +75,9 @@ def target_accuracy(
     accuracy = average(right.astype(jnp.float32), batch["mask"])
     return accuracy, target_frac, 1.0 - target_frac
 
-  objective = control("target_accuracy", inner, error, initial_beta, speed, decay, tolerance)
+  objective = control(
+    "target_accuracy", inner, error, initial_beta, speed, decay, tolerance, lowest_beta
+  )
 
   def init(key, spec):
     refuse_targets("target_accuracy", "counts right answers", spec)

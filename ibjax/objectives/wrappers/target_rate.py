@@ -26,6 +26,7 @@ def target_rate(
   speed: Scalar = 0.01,
   decay: Scalar = 0.95,
   tolerance: Scalar = 0.05,
+  lowest_beta: Scalar = 1e-6,
 ) -> Objective:
   """Minimises the distortion at a given rate: beta is the multiplier of that constraint.
 
@@ -43,6 +44,8 @@ def target_rate(
     speed: how fast log beta follows, > 0.
     decay: of the average over batches, in [0, 1).
     tolerance: how far from the target, relative to it, still counts as reached.
+    lowest_beta: where beta stops falling, > 0; what fell while the model knew nothing yet has to
+      climb back.
 
   Returns:
     An `Objective` with the inner one's losses and metrics, and the metrics beta, target_gap (R' -
@@ -68,7 +71,7 @@ def target_rate(
     rate = price("target_rate", terms, beta, batch["mask"])[1]
     return rate, target_nats, target_nats
 
-  return control("target_rate", inner, error, initial_beta, speed, decay, tolerance)
+  return control("target_rate", inner, error, initial_beta, speed, decay, tolerance, lowest_beta)
 
 
 def _inputs():
