@@ -7,9 +7,16 @@ the true I(X;Z) and I(Y;Z) of the trained encoder: what is left is what the obje
 
 Command: ibjax train --config=configs/variational/vib_discrete.py --workdir=runs/vib_discrete
 
-Expected: see experiments/exactness, which runs it over beta, tasks and objectives.
+Expected, mean ± standard deviation over 5 seeds (0 to 4), as measured:
+  true I(X;Z)                         1.154 ± 0.009 nats
+  true I(Y;Z)                         0.531 ± 0.003 nats
+  exact curve at that I(X;Z), less    0.0095 ± 0.0007 nats
+  Lagrangian less its exact minimum   0.0095 ± 0.0007 nats
+  rate, I(X;Z) at most                1.156 ± 0.014 nats
 
-Time: seconds on 2 shared cores.
+`experiments/exactness` has other betas, tables and objectives.
+
+Time: 15 s on 2 busy cores, of which 3 s are updates.
 
 Arguments: `full` is five times as long, not measured; `smoke` is 100 steps.
 """
