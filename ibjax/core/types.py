@@ -186,7 +186,8 @@ class Trained(NamedTuple):
     forward: `forward(x [n, ...]) -> {name: [n, ...]}` in evaluation mode, weights averaged where
       the config averages them: "code" [n, d], the mean of a stochastic code; "prediction" [n, c],
       mean log probabilities over `config.eval.samples` codes, or [n, t] mean predictions of
-      targets; "rate" [n] nats where there is one; and the arrays of `Code.aux`.
+      targets; for labels "logits" [n, c], the mean of the decoder's outputs over these codes;
+      "rate" [n] nats where there is one; and the arrays of `Code.aux`.
     gradient: `gradient(x, y) -> [n, ...]`, of each example's loss by its x: -log of the mean
       probability of the label, or the squared error of the mean prediction over targets.
     value_range: least and largest value of an input whose source stores uint8; None else.

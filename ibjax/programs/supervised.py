@@ -278,8 +278,10 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
     rows = {
       name: value[:n] for name, value in found.items() if value.shape[:1] == code.value.shape[:1]
     }
-    mean = jnp.mean(logits, axis=0) if spec.target_dim else mean_log_probs(logits)
-    return {**rows, "prediction": mean}
+    mean = jnp.mean(logits, axis=0)
+    if spec.target_dim:
+      return {**rows, "prediction": mean}
+    return {**rows, "prediction": mean_log_probs(logits), "logits": mean}
 
   def gradient(state: TrainState, x: Array, y: Array, number: Array, hyper) -> Array:
     def loss(x):
