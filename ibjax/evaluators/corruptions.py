@@ -50,7 +50,7 @@ def corrupt(x: np.ndarray, name: str, severity: int, seed: int = 0) -> np.ndarra
   Example:
     >>> import numpy as np
     >>> from ibjax.evaluators.corruptions import corrupt
-    >>> float(corrupt(np.zeros((1, 2, 2, 1)), "brightness", 3)[0, 0, 0, 0].round(6))
+    >>> round(float(corrupt(np.zeros((1, 2, 2, 1)), "brightness", 3)[0, 0, 0, 0]), 6)
     0.3
 
   Source: Hendrycks and Dietterich 2019 (arXiv:1903.12261), section 4.1; noise and contrast have
