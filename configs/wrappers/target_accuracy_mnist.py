@@ -2,10 +2,14 @@
 
 Paper: Rezende and Viola 2018, "Taming VAEs" (arXiv:1810.00597); no number for this network.
 
-Command: ibjax train --config=configs/wrappers/target_accuracy_mnist.py --workdir=runs/target_accuracy_mnist
+Command: ibjax train --config=configs/wrappers/target_accuracy_mnist.py --workdir=runs/accuracy
 
-Expected on the test split, mean ± standard deviation over 5 seeds (0 to 4), as measured:
-  NOT MEASURED YET
+Expected on the test split, as measured with seed 0; the mean ± standard deviation over 5 seeds is
+not measured:
+  error, 12 codes averaged    3.00 %
+  error, one code             5.61 %  (5 wanted, of training codes)
+  I(X;Z) at least             4.28 nats, at most 4.66 by leaving one out; 10.0 by the prior
+  beta                        ends at 0.035
 
 Time: about 60 s on 2 shared cores (6 epochs).
 

@@ -24,6 +24,8 @@ LAGRANGIAN = Lagrangian("rate", "I(S;W)")
 def elbo(beta: Scalar = 1.0) -> Objective:
   """Minimises the negative evidence lower bound of the training set, per example.
 
+  Use it when the weights, not the code, should carry the uncertainty: few examples of both X and Y.
+
   Formula: min 1/n { sum_i E_q(w)[-log p(y_i|x_i, w)] + beta KL(q(w) || p(w)) }, n the size of the
   training split. At beta = 1, n times the loss is at least -log p(y_1..n|x_1..n), with equality
   when q is the exact posterior; beta < 1 is a cold posterior, and beta = 0 maximum likelihood.

@@ -24,6 +24,9 @@ LAGRANGIAN = Lagrangian("residual", "I(X;Z|Y)")
 def ceb(beta: Scalar = 0.1, mean_scale: Scalar = 1.0) -> Objective:
   """Pays only for the information about the input that the label does not explain.
 
+  Use it when there are labels: the information that the label explains is free, so that beta has
+  one natural value, 1, and the reported rate is to a prior that knows the classes.
+
   Formula: min E[-log c(y|z)] + beta E[KL(e(z|x) || b(z|y))], an upper bound on
   -I(Y;Z) + beta I(X;Z|Y) up to H(Y). The backward encoder b(z|y) is one learned diagonal
   Gaussian per class. beta = 1 is the minimum necessary information point; in the paper's

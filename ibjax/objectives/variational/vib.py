@@ -21,6 +21,9 @@ LAGRANGIAN = Lagrangian("rate", "I(X;Z)")
 def vib(beta: Scalar = 1e-3) -> Objective:
   """Trades the target information of a stochastic code for the input information it pays.
 
+  Use it when you want the plain information bottleneck: any bottleneck that pays a rate, labels or
+  targets. Where all of Y is known from X, its curve is straight and `convex` traces it better.
+
   Formula: min E[-log q(y|z)] + beta E[KL(p(z|x) || r(z))], an upper bound on
   -I(Y;Z) + beta I(X;Z) up to the constant H(Y). Both terms in nats, the KL summed over the
   dimensions of the code; beta multiplies I(X;Z). q(y|z) is a softmax for labels, and a Gaussian
