@@ -82,17 +82,13 @@ def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
       config=config,
       target_scale=setup.source.target_scale,
     )
-    return {name: _finite(bind(_section(section))(trained)) for name, section in asked.items()}
+    assessors = {name: bind(hyper_lib.section(asked, name, {})) for name in asked}
+    return {
+      name: {metric: float(value) for metric, value in measure(trained).items()}
+      for name, measure in assessors.items()
+    }
 
   return assess
-
-
-def _section(section: Mapping[str, Any]) -> dict[str, Any]:
-  return hyper_lib.section({"one": section}, "one", {})
-
-
-def _finite(found: Mapping[str, Any]) -> dict[str, float]:
-  return {name: float(value) for name, value in found.items()}
 
 
 def _batches(x: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -117,7 +118,7 @@ def build(
   spec = _spec(config, source, splits, labels, mesh)
   program = resolve(config["program"])(config, mesh, spec)
   hyper = hyper_lib.traced(config)
-  _check_assessors(config, program)
+  _check_assessors(config, program, data_dir)
   shapes = jax.eval_shape(program.init, hyper)
   shardings = mesh_lib.state_shardings(shapes, config["sharding"], mesh)
   abstract = _abstract(shapes, shardings)
@@ -140,12 +141,19 @@ def build(
   )
 
 
-def _check_assessors(config: Mapping[str, Any], program: Program) -> None:
+def _check_assessors(
+  config: Mapping[str, Any], program: Program, data_dir: str | os.PathLike | None
+) -> None:
   asked = config.get("assess", {})
-  for name, section in asked.items():
+  for name in asked:
     if name in (taken := ("train", "validation", "test", "train_split", "plane")):
       raise ConfigError(f"config.assess.{name}: {', '.join(taken)} are names of the run's own.")
+    section = hyper_lib.section(asked, name, {})
     bind(section)
+    # Data sets that it will ask for, at the end of the run: better missed now.
+    parameter = inspect.signature(resolve(section["fn"])).parameters.get("sources")
+    for source in section.get("sources", parameter.default if parameter else ()):
+      source_lib.load(source, data_dir)
   if asked and (program.forward is None or program.gradient is None):
     raise ConfigError(
       f"config.program='{config['program']}' gives no model that config.assess could look at. "
