@@ -94,7 +94,7 @@ def test_own_validation_split_only_when_asked(tmp_path):
   [
     ("symetric:mnist", "Did you mean 'symmetric'"),
     ("symmetric,rate=0.4", "names no source"),
-    ("symmetric,rate=1.4:mnist", r"in \[0, 1\]"),
+    ("symmetric,rate=1.4:mnist", r"in \[0.0, 1.0\]"),
     ("symmetric,rate=x:mnist", "is not a number"),
     ("symmetric,seed=0.5:mnist", "is not a whole number"),
     ("symmetric,rat=0.4:mnist", "Did you mean 'rate'"),

@@ -20,7 +20,8 @@ MODULES = list(method_modules())
 MAY_IMPORT = {
   "core": set(),
   "bottlenecks": {"core"},
-  "objectives": {"core"},
+  "objectives": {"core", "estimators"},
+  "views": {"core"},
   "estimators": {"core"},
   "exact": {"core"},
   "metrics": {"core"},
@@ -37,6 +38,7 @@ MAY_IMPORT = {
     "data",
     "models",
     "evaluators",
+    "views",
   },
   "report": {"core"},
 }

@@ -19,6 +19,7 @@ ROOMS = (
   "objectives",
   "bottlenecks",
   "models",
+  "views",
   "programs",
   "evaluators",
   "exact",
@@ -28,9 +29,9 @@ ROOMS = (
 CORE = ("numerics", "schedules", "rng")
 # What surrounds an estimator's value without changing it: claims, checks of samples, warnings.
 AROUND = tuple(f"ibjax.estimators.base.{name}" for name in ("contract", "samples", "warn"))
-# The known answers that a method is held to, or why there are none; they stand beside it, and
-# change no number of it.
-KNOWN = ("CASES", "TRUTHS", "NO_TRUTHS", "COVERAGE")
+# What stands beside a method and changes no number of it: the known answers it is held to, or why
+# there are none, and what its beta multiplies.
+KNOWN = ("CASES", "TRUTHS", "NO_TRUTHS", "COVERAGE", "LAGRANGIAN")
 
 _DIGITS = 12
 _FACTORY = re.compile(r"(ibjax(?:\.\w+)+):\w+")

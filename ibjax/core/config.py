@@ -55,6 +55,9 @@ def defaults() -> ml_collections.ConfigDict:
     dict(fn="ibjax.objectives.supervised.cross_entropy:cross_entropy")
   )
 
+  # Augmented views of each training input: an fn of ibjax/views, its keywords, and how many.
+  c.views = ml_collections.ConfigDict(dict(fn="", count=1))
+
   c.optimizer = ml_collections.ConfigDict(dict(fn="optax:adam", learning_rate=5e-4))
   c.schedule = ml_collections.ConfigDict(dict(fn="ibjax.core.schedules:cosine", warmup="0 steps"))
   # Multiplies objective.beta, in training and evaluation.
@@ -64,6 +67,7 @@ def defaults() -> ml_collections.ConfigDict:
   c.train.duration = "10 epochs"
   c.train.steps_per_dispatch = 50  # updates per call into the compiled program
   c.train.samples = 1  # codes drawn per example and step
+  c.train.probe = False  # the decoder reads the code without moving it (representation objectives)
   c.train.clip_norm = placeholder(float)  # clip gradients to this global norm
   c.train.accumulate = 1  # microbatches per update
   c.train.ema = placeholder(float)  # decay of the averaged weights used by evaluation
@@ -76,6 +80,10 @@ def defaults() -> ml_collections.ConfigDict:
   c.eval.batch_size = 1000
   c.eval.samples = 12  # codes drawn per example; their probabilities are averaged
   c.eval.fgsm = ()  # steps of the fast gradient sign attack at the end, for inputs in [0, 1]
+
+  # What is measured of the trained model: name -> dict(fn="ibjax.evaluators...", keywords). The
+  # row has it as "name/metric".
+  c.assess = ml_collections.ConfigDict()
 
   # The information plane: layers tracked through training, see ibjax/programs/plane.py.
   c.plane = ml_collections.ConfigDict()

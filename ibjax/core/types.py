@@ -16,7 +16,8 @@ import jax
 Array = jax.Array
 Tree = Any  # a pytree of arrays
 Scalar = float | Array  # a hyperparameter: a Python number or a traced scalar
-# "x" [n, ...], "y" [n] int labels or [n, t] float targets, "mask" [n] bool (True = counts)
+# "x" [n, ...], "y" [n] int labels or [n, t] float targets, "mask" [n] bool (True = counts).
+# An objective's x is what the encoder saw: floats in the config's range, augmented.
 Batch = Mapping[str, Array]
 MetricState = dict[str, tuple[Array, Array]]  # name -> (sum, count)
 
@@ -78,11 +79,14 @@ class Outputs(NamedTuple):
       targets.
     parameter_kl: scalar nats, KL from the posterior over all weights to their prior; None when
       no model has a distribution over its weights.
+    views: how many views of each example there are. The rows are view-major: all examples'
+      first views, then all second ones, so that `value.reshape(views, -1, d)` parts them.
   """
 
   code: Code
   prediction: Array
   parameter_kl: Array | None = None
+  views: int = 1
 
 
 class Term(NamedTuple):
@@ -139,10 +143,15 @@ class Objective(NamedTuple):
   Attributes:
     init: `init(key, spec: ObjectiveSpec) -> (params, state)`.
     loss: `loss(params, state, outputs, batch, key, step) -> Terms`.
+    couples: whether an example's value depends on the others of its batch. Such an objective
+      leaves out masked rows itself, and its value is of the whole batch, over all devices.
+    views: the least number of views of each example that it needs (see `config.views`).
   """
 
   init: Callable[..., tuple[Tree, Tree]]
   loss: Callable[..., Terms]
+  couples: bool = False
+  views: int = 1
 
 
 class Program(NamedTuple):
@@ -154,12 +163,51 @@ class Program(NamedTuple):
     evaluate: `evaluate(state, batch, number, hyper) -> MetricState` for a masked batch; the
       number of the batch in its split makes its noise.
     predict: `predict(state, batch, number, hyper) -> {name: [n, ...]}` for records and pictures.
+    forward: `forward(state, x, number, hyper) -> {name: [n, ...]}`, see `Trained.forward`; None
+      for a program whose models cannot be assessed.
+    gradient: `gradient(state, x, y, number, hyper) -> [n, ...]`, see `Trained.gradient`.
   """
 
   init: Callable[..., Any]
   step: Callable[..., Any]
   evaluate: Callable[..., MetricState]
   predict: Callable[..., dict[str, Array]]
+  forward: Callable[..., dict[str, Array]] | None = None
+  gradient: Callable[..., Array] | None = None
+
+
+class Trained(NamedTuple):
+  """A trained model as an assessor sees it: functions on host arrays.
+
+  Attributes:
+    data: `data(name, split) -> {"x" [n, ...] float32, "y"}`, x in the model's range; name "" is
+      the run's own source, any other the name of a source, e.g. "mnist". y is what the source
+      has.
+    forward: `forward(x [n, ...]) -> {name: [n, ...]}` in evaluation mode, weights averaged where
+      the config averages them: "code" [n, d], the mean of a stochastic code; "prediction" [n, c],
+      mean log probabilities over `config.eval.samples` codes, or [n, t] mean predictions of
+      targets; for labels "logits" [n, c], the mean of the decoder's outputs over these codes;
+      "rate" [n] nats where there is one; and the arrays of `Code.aux`.
+    gradient: `gradient(x, y) -> [n, ...]`, of each example's loss by its x: -log of the mean
+      probability of the label, or the squared error of the mean prediction over targets.
+    value_range: least and largest value of an input whose source stores uint8; None else.
+    num_classes: labels are 0..num_classes-1; 0 for targets.
+    label_probs: [c] label distribution of the training split.
+    seed: the run's.
+    config: the run's resolved config.
+    target_scale: [t] what a step of 1 in a stored target is in its own unit; () for labels, and
+      for targets that are stored in their own unit.
+  """
+
+  data: Callable[[str, str], dict[str, Any]]
+  forward: Callable[[Any], dict[str, Any]]
+  gradient: Callable[[Any, Any], Any]
+  value_range: tuple[float, float] | None
+  num_classes: int
+  label_probs: Any
+  seed: int
+  config: Mapping[str, Any]
+  target_scale: tuple[float, ...] = ()
 
 
 class Measurement(NamedTuple):

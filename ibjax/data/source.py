@@ -56,6 +56,10 @@ class Source:
     target_dim: t, width of the real-valued target y [n, t] float32; 0 for labels.
     target_entropy_nats: exact differential entropy H(Y), where a synthetic task knows it.
     information_nats: exact I(X;Y), where a synthetic task knows it.
+    target_mean: [t] what a stored target of 0 is in its own unit; () where targets are stored in
+      their own unit, or there are none.
+    target_scale: [t] what a step of 1 in a stored target is in its own unit; () likewise.
+    target_unit: the name of that unit, for people.
   """
 
   name: str
@@ -69,6 +73,9 @@ class Source:
   target_dim: int = 0
   target_entropy_nats: float | None = None
   information_nats: float | None = None
+  target_mean: tuple[float, ...] = ()
+  target_scale: tuple[float, ...] = ()
+  target_unit: str = ""
 
 
 def default_data_dir() -> pathlib.Path:
@@ -125,6 +132,9 @@ def from_arrays(
   class_names: tuple[str, ...] = (),
   target_entropy_nats: float | None = None,
   information_nats: float | None = None,
+  target_mean: tuple[float, ...] = (),
+  target_scale: tuple[float, ...] = (),
+  target_unit: str = "",
 ) -> Source:
   """Makes a source of arrays in memory or memory-mapped, after checking every value of them.
 
@@ -139,6 +149,9 @@ def from_arrays(
     class_names: names of the classes; "0", "1", ... when empty.
     target_entropy_nats: exact differential entropy H(Y) of targets, where it is known.
     information_nats: exact I(X;Y), where it is known.
+    target_mean: [t] the mean that was taken off the targets, in their own unit; () for none.
+    target_scale: [t] what they were divided by then; () for nothing.
+    target_unit: the name of that unit.
 
   Returns:
     A `Source`.
@@ -198,6 +211,9 @@ def from_arrays(
     target_dim=target_dim,
     target_entropy_nats=target_entropy_nats,
     information_nats=information_nats,
+    target_mean=target_mean,
+    target_scale=target_scale,
+    target_unit=target_unit,
   )
 
 

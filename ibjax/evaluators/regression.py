@@ -13,7 +13,9 @@ from ibjax.objectives.distortion import Covariance, gaussian_nats
 Array = jax.Array
 
 
-def regression(predictions: Array, targets: Array, covariance: Covariance) -> dict[str, Array]:
+def regression(
+  predictions: Array, targets: Array, covariance: Covariance | None
+) -> dict[str, Array]:
   """Scores the mean predictive density over S sampled codes.
 
   Formula: p(y|x) = 1/S sum_s N(y; prediction_s, L L'); nll = -log p(y|x);
@@ -22,11 +24,12 @@ def regression(predictions: Array, targets: Array, covariance: Covariance) -> di
   Args:
     predictions: [s, n, t], one slice per sampled code.
     targets: [n, t].
-    covariance: of the decoder's density, see `ibjax.objectives.distortion.covariance_factor`.
+    covariance: of the decoder's density, see `ibjax.objectives.distortion.covariance_factor`;
+      None for an objective that states no density.
 
   Returns:
     {"mse": [n], the squared error of the mean prediction averaged over the target's dimensions,
-    in its unit squared; "nll_nats": [n]}.
+    in its unit squared; "nll_nats": [n], if there is a density}.
 
   Raises:
     InputError: predictions or targets that do not fit.
@@ -44,8 +47,11 @@ def regression(predictions: Array, targets: Array, covariance: Covariance) -> di
   checks.shape("predictions", predictions, ("s", "n", "t"))
   checks.shape("targets", targets, predictions.shape[1:])
   predictions = predictions.astype(jnp.float32)
+  mse = jnp.mean(jnp.square(jnp.mean(predictions, axis=0) - targets), axis=-1)
+  if covariance is None:
+    return {"mse": mse}
   nats = jax.vmap(gaussian_nats, in_axes=(0, None, None))(predictions, targets, covariance)
   return {
-    "mse": jnp.mean(jnp.square(jnp.mean(predictions, axis=0) - targets), axis=-1),
+    "mse": mse,
     "nll_nats": math.log(predictions.shape[0]) - jax.nn.logsumexp(-nats, axis=0),
   }

@@ -16,7 +16,7 @@ from ibjax.core.duration import to_steps
 from ibjax.core.types import DataSpec
 
 SECTIONS = (
-  *("encoder", "bottleneck", "decoder", "objective", "beta_schedule"),
+  *("views", "encoder", "bottleneck", "decoder", "objective", "beta_schedule"),
   *("optimizer", "schedule", "train"),
 )
 
@@ -72,6 +72,8 @@ def static_key(config: Mapping[str, Any]) -> str:
 def section(config: Mapping[str, Any], name: str, hyper: Mapping[str, Any]) -> dict[str, Any]:
   """Returns one section with its traced values put in, and lists turned back into tuples.
 
+  Sections within the section are treated alike, for a method that wraps another.
+
   Args:
     config: the resolved config (plain nested dictionaries).
     name: the section, e.g. "objective".
@@ -80,11 +82,18 @@ def section(config: Mapping[str, Any], name: str, hyper: Mapping[str, Any]) -> d
   Returns:
     Keyword -> value, ready for `bind`.
   """
-  values = {}
-  for key, value in config[name].items():
-    value = hyper.get(f"{name}.{key}", value)
-    values[key] = _tuples(value)
-  return values
+  return _filled(config[name], f"{name}.", hyper)
+
+
+def _filled(values: Mapping[str, Any], prefix: str, hyper: Mapping[str, Any]) -> dict[str, Any]:
+  filled = {}
+  for key, value in values.items():
+    path = f"{prefix}{key}"
+    if isinstance(value, Mapping):
+      filled[key] = _filled(value, f"{path}.", hyper)
+    else:
+      filled[key] = _tuples(hyper.get(path, value))
+  return filled
 
 
 def _tuples(value: Any) -> Any:

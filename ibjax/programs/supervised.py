@@ -25,12 +25,14 @@ from ibjax.core.types import (
 )
 from ibjax.data.feed import to_float
 from ibjax.evaluators.classification import classification, mean_log_probs
+from ibjax.evaluators.rates import sandwich
 from ibjax.evaluators.regression import regression
 from ibjax.evaluators.robustness import check_epsilons, fast_gradient_sign, fgsm_name
 from ibjax.programs import hyper as hyper_lib
 from ibjax.programs.beta import is_scheduled, scheduled_beta
 from ibjax.programs.frame import combine
 from ibjax.programs.update import init_state, make_step
+from ibjax.programs.views import count_views, make_views
 
 Array = jax.Array
 
@@ -105,10 +107,19 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
   )
   jax.eval_shape(lambda: objective.init(rng.root_key(0), objective_spec))
   epsilons = check_epsilons(config["eval"].get("fgsm", ()), spec.x_dtype)
+  views = count_views(config)
+  if objective.views > max(views, 1):
+    raise ConfigError(
+      f"{config['objective']['fn']} compares {objective.views} views of each example, and "
+      f"config.views gives {max(views, 1)}. Set config.views.count={objective.views} and "
+      "config.views.fn to one of ibjax.views (`ibjax list views`)."
+    )
 
-  def forward(params, states, x, key, step, hyper, *, train, samples):
+  def forward(params, states, x, key, step, hyper, *, train, samples, views=0):
     encoder, bottleneck, decoder, objective = parts(config, spec, hyper, step)
     x = to_float(x, tuple(config["data"]["value_range"]))
+    if views:
+      x = make_views(config, hyper, x, key)
     states = dict(states)
 
     def encode(params, state, x):
@@ -125,35 +136,46 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
       x = _tile(x, samples)
     features, states["encoder"] = encode(params["encoder"], states["encoder"], x)
     if not encoder.random:
-      features = _tile(features, samples)
+      x, features = _tile(x, samples), _tile(features, samples)
     code, states["bottleneck"] = bottleneck.apply(
       params["bottleneck"], states["bottleneck"], features, key=key, train=train
     )
-    prediction, states["decoder"] = decode(params["decoder"], states["decoder"], code.value)
-    kl = _parameter_kl(states)
-    return objective, Outputs(code, prediction.astype(jnp.float32), kl), states
+    read = jax.lax.stop_gradient(code.value) if config["train"].get("probe") else code.value
+    prediction, states["decoder"] = decode(params["decoder"], states["decoder"], read)
+    outputs = Outputs(code, prediction.astype(jnp.float32), _parameter_kl(states), max(views, 1))
+    return objective, outputs, states, x
 
-  def run(params, states, batch: Batch, key, step, hyper, *, train, samples):
-    objective, outputs, states = forward(
-      params, states, batch["x"], key, step, hyper, train=train, samples=samples
+  def run(params, states, batch: Batch, key, step, hyper, *, train, samples, views=0):
+    objective, outputs, states, x = forward(
+      params, states, batch["x"], key, step, hyper, train=train, samples=samples, views=views
     )
-    tiled = {name: jnp.concatenate([batch[name]] * samples) for name in ("y", "mask")}
+    copies = samples * max(views, 1)
+    tiled = {name: jnp.concatenate([batch[name]] * copies) for name in ("y", "mask")}
+    tiled["x"] = x
     terms = objective.loss(
       params["objective"], states["objective"], outputs, tiled, rng.stream(key, "objective"), step
     )
     losses, metrics = combine(terms, tiled["mask"])
-    logits = outputs.prediction.reshape(samples, -1, outputs.prediction.shape[-1])
+    logits = outputs.prediction.reshape(copies, -1, outputs.prediction.shape[-1])
     states["objective"] = terms.state
     return losses, metrics, states, outputs, logits
 
   def scores(params, outputs, y):
     if spec.target_dim:
-      return regression(outputs, y, params["objective"]["covariance"])
+      return regression(outputs, y, params["objective"].get("covariance"))
     return classification(outputs, y)
 
   def loss(params, states, batch, key, step, hyper):
     losses, metrics, states, _, logits = run(
-      params, states, batch, key, step, hyper, train=True, samples=config["train"]["samples"]
+      params,
+      states,
+      batch,
+      key,
+      step,
+      hyper,
+      train=True,
+      samples=config["train"]["samples"],
+      views=views,
     )
     name = "mse" if spec.target_dim else "err_frac"
     metrics[name] = _mean(scores(params, logits, batch["y"])[name], batch["mask"])
@@ -189,17 +211,14 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
 
   def evaluate(state: TrainState, batch: Batch, number: Array, hyper) -> MetricState:
     key = rng.stream(rng.root_key(hyper["seed"]), "eval", number)
-    _, metrics, _, _, logits = run(
-      weights(state),
-      state.states,
-      batch,
-      key,
-      state.step,
-      hyper,
-      train=False,
-      samples=config["eval"]["samples"],
-    )
+    samples = config["eval"]["samples"]
+    given = (weights(state), state.states, batch, key, state.step, hyper)
+    _, metrics, _, outputs, logits = run(*given, train=False, samples=samples)
+    if views > 1:  # what compares views is of views; the scores are of the input as it is
+      _, metrics, *_ = run(*given, train=False, samples=1, views=views)
     for name, values in scores(weights(state), logits, batch["y"]).items():
+      metrics[name] = _mean(values, batch["mask"])
+    for name, values in sandwich(outputs.code, batch["mask"]).items():
       metrics[name] = _mean(values, batch["mask"])
     return metrics
 
@@ -209,7 +228,7 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
 
     def score(x):
       # The same key, so the same noise: the attack meets the codes it was made for.
-      _, outputs, _ = forward(
+      _, outputs, _, _ = forward(
         weights(state), state.states, x, key, state.step, hyper, train=False, samples=samples
       )
       return outputs, outputs.prediction.reshape(samples, -1, outputs.prediction.shape[-1])
@@ -242,7 +261,38 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
       values["latent"] = code.aux.get("mean", code.value)[:n]
     return values
 
-  return Program(init, make_step(loss, config, spec), evaluate, predict)
+  def look(state: TrainState, x: Array, number: Array, hyper):
+    key = rng.stream(rng.root_key(hyper["seed"]), "assess", number)
+    samples = config["eval"]["samples"]
+    _, outputs, _, _ = forward(
+      weights(state), state.states, x, key, state.step, hyper, train=False, samples=samples
+    )
+    return outputs, outputs.prediction.reshape(samples, -1, outputs.prediction.shape[-1])
+
+  def inspect(state: TrainState, x: Array, number: Array, hyper) -> dict[str, Array]:
+    outputs, logits = look(state, x, number, hyper)
+    code, n = outputs.code, x.shape[0]
+    found = {**code.aux, "code": code.aux.get("mean", code.value)}
+    if code.rate is not None:
+      found["rate"] = code.rate
+    rows = {
+      name: value[:n] for name, value in found.items() if value.shape[:1] == code.value.shape[:1]
+    }
+    mean = jnp.mean(logits, axis=0)
+    if spec.target_dim:
+      return {**rows, "prediction": mean}
+    return {**rows, "prediction": mean_log_probs(logits), "logits": mean}
+
+  def gradient(state: TrainState, x: Array, y: Array, number: Array, hyper) -> Array:
+    def loss(x):
+      _, logits = look(state, x, number, hyper)
+      if spec.target_dim:
+        return jnp.sum(jnp.square(jnp.mean(logits, axis=0) - y))
+      return -jnp.sum(_at_label(mean_log_probs(logits), y))
+
+    return jax.grad(loss)(x)
+
+  return Program(init, make_step(loss, config, spec), evaluate, predict, inspect, gradient)
 
 
 def _tile(x: Array, samples: int) -> Array:

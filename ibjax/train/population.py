@@ -26,6 +26,7 @@ from ibjax.core.config import config_hash, flatten
 from ibjax.core.errors import ConfigError, WorkdirError
 from ibjax.core.types import TrainState
 from ibjax.train import loop, outcome, plan, records
+from ibjax.train.assessing import assessor
 from ibjax.train.checkpoint import Checkpoints
 from ibjax.train.members import PopulationRunner
 from ibjax.train.memory import members_that_fit
@@ -291,9 +292,11 @@ def _finish(
   diverged = {i: s for i, s in enumerate(setup.runner.read(state.bad_step).tolist()) if s >= 0}
   values = loop.predictions(setup, state, "test")
   own_split = loop.evaluate_train_split(setup, state)
+  assessed = assessor(setup)
   for i, member in enumerate(members):
     keeper = Checkpoints(member.folder / "checkpoints", keep=1, best="", report=lambda text: None)
-    keeper.save(diverged.get(i, int(timing["step"])), _pick(setup, state, i))
+    own = _pick(setup, state, i)
+    keeper.save(diverged.get(i, int(timing["step"])), own)
     keeper.wait()
     keeper.close()
     if jax.process_index() == 0:
@@ -303,6 +306,8 @@ def _finish(
       mine = {name: value[i] for name, value in values.items()}
       last = {split: {n: v[i] for n, v in found.items()} for split, found in own_split.items()}
       last = {**lines.last(i), **last}
+      if i not in diverged:
+        last |= assessed(member.config, own)
       outcome.write_results(setup, member.config, mine, last, extra, member.folder)
   lines.close()
 

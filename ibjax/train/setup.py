@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ibjax.core.config import difference, flatten
 from ibjax.core.errors import ConfigError, unknown
-from ibjax.core.resolver import resolve
+from ibjax.core.resolver import bind, resolve
 from ibjax.core.types import DataSpec, Program, Tree
 from ibjax.data import feed, order
 from ibjax.data import source as source_lib
@@ -43,6 +44,7 @@ class Setup:
     solo: the same of one run's state; equal to `abstract` for a run.
     runner: the compiled functions.
     plane: what is measured of the layers while training; None when `config.plane` is off.
+    data_dir: where prepared data sets live.
   """
 
   config: Mapping[str, Any]
@@ -57,6 +59,7 @@ class Setup:
   solo: Tree
   runner: Runner | PopulationRunner
   plane: Plane | None = None
+  data_dir: str | os.PathLike | None = None
 
   def steps(self, key: str) -> int:
     """Converts a duration of the config ("train.duration") to steps; "" never comes."""
@@ -115,14 +118,47 @@ def build(
   spec = _spec(config, source, splits, labels, mesh)
   program = resolve(config["program"])(config, mesh, spec)
   hyper = hyper_lib.traced(config)
+  _check_assessors(config, program, data_dir)
   shapes = jax.eval_shape(program.init, hyper)
   shardings = mesh_lib.state_shardings(shapes, config["sharding"], mesh)
   abstract = _abstract(shapes, shardings)
   runner = Runner(program, mesh, shardings)
   plane = _plane(config, spec, splits)
   return Setup(
-    config, (config,), source, splits, mesh, spec, program, hyper, abstract, abstract, runner, plane
+    config=config,
+    configs=(config,),
+    source=source,
+    splits=splits,
+    mesh=mesh,
+    spec=spec,
+    program=program,
+    hyper=hyper,
+    abstract=abstract,
+    solo=abstract,
+    runner=runner,
+    plane=plane,
+    data_dir=data_dir,
   )
+
+
+def _check_assessors(
+  config: Mapping[str, Any], program: Program, data_dir: str | os.PathLike | None
+) -> None:
+  asked = config.get("assess", {})
+  for name in asked:
+    if name in (taken := ("train", "validation", "test", "train_split", "plane")):
+      raise ConfigError(f"config.assess.{name}: {', '.join(taken)} are names of the run's own.")
+    section = hyper_lib.section(asked, name, {})
+    bind(section)
+    # Data sets that it will ask for, at the end of the run: better missed now.
+    parameter = inspect.signature(resolve(section["fn"])).parameters.get("sources")
+    for source in section.get("sources", parameter.default if parameter else ()):
+      source_lib.load(source, data_dir)
+  if asked and (program.forward is None or program.gradient is None):
+    raise ConfigError(
+      f"config.program='{config['program']}' gives no model that config.assess could look at. "
+      "Remove config.assess's keys."
+    )
 
 
 def _plane(config: Mapping[str, Any], spec: DataSpec, splits: Mapping[str, Split]) -> Plane | None:
@@ -289,6 +325,11 @@ def _spec(
 
 def _splits(config: Mapping[str, Any], source: Source) -> tuple[dict[str, Split], np.ndarray]:
   splits, labels = dict(source.splits), source.train_labels
+  if "train" not in splits:
+    raise ConfigError(
+      f"'{source.name}' has no training split here, only {', '.join(sorted(splits))}; it serves as "
+      "an outside of another set (ibjax.evaluators.outside). Train on another source."
+    )
   count, n = config["data"]["validation"], splits["train"].n
   if not 0 <= count < n:
     raise ConfigError(f"config.data.validation={count} must be at least 0 and less than {n}.")

@@ -54,7 +54,7 @@ def _list(subverb: str, argv: list[str]) -> None:
   options = _parse(subverb, argv, named=False)
   for name in source_lib.source_names():
     doc = importlib.import_module(f"ibjax.data.sources.{name}").__doc__ or ""
-    print(f"{name:12s} {doc.strip().splitlines()[0] if doc.strip() else ''}".rstrip())
+    print(f"{name:16s} {doc.strip().splitlines()[0] if doc.strip() else ''}".rstrip())
   for spec in tfds_source.prepared(options.data_dir):
     print(f"{spec}  (prepared in {options.data_dir})")
 
@@ -73,6 +73,9 @@ def _info(subverb: str, argv: list[str]) -> None:
   if found.target_dim:
     known = found.target_entropy_nats
     print(f"targets      {found.target_dim}" + (f", H(Y) = {known:.6g} nats" if known else ""))
+    if found.target_scale:
+      scales = ", ".join(dict.fromkeys(f"{value:.6g}" for value in found.target_scale))
+      print(f"             a step of 1 is {scales} ({found.target_unit})")
   else:
     print(f"classes      {found.num_classes}: {', '.join(found.class_names[:20])}")
   if found.information_nats is not None:

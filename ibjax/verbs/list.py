@@ -15,7 +15,10 @@ from ibjax.data.source import source_names
 from ibjax.data.synthetic import registry
 from ibjax.estimators.base import catalogue
 
-ROOMS = ("objectives", "bottlenecks", "models", "estimators", "programs", "schedules")
+ROOMS = (
+  *("objectives", "bottlenecks", "models", "views", "estimators", "evaluators", "programs"),
+  "schedules",
+)
 
 
 def methods(room: str) -> Iterator[tuple[str, str]]:

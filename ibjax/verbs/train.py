@@ -21,6 +21,7 @@ from ibjax.report.page import write_page
 from ibjax.report.row import format_row
 from ibjax.report.runs import read_run
 from ibjax.train import loop, measure, outcome, records
+from ibjax.train.assessing import assessor
 from ibjax.train.dry_run import describe
 from ibjax.train.setup import Setup, build
 from ibjax.train.warm_start import take_over, warm_state
@@ -174,6 +175,7 @@ def finish(
   """
   values = loop.predictions(setup, state, "test")
   last = {**lines.last, **loop.evaluate_train_split(setup, state)}
+  last |= assessor(setup)(setup.config, state)
   if jax.process_index() != 0:
     return
   lines.close()

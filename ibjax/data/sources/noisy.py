@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ibjax.core.errors import ConfigError, unknown
-from ibjax.data import fingerprint
+from ibjax.data import fingerprint, options
 from ibjax.data import source as source_lib
 from ibjax.data.source import Source, Split
 
@@ -88,21 +88,9 @@ def _parse(argument: str) -> tuple[str, dict[str, float], str]:
     raise ConfigError(unknown("kind of label noise", kind, KINDS, example))
   if not inner:
     raise ConfigError(f"noisy:{argument} names no source to make noisy. {example}")
-  values = dict(DEFAULTS)
-  for item in items:
-    key, _, text = item.partition("=")
-    if key not in values:
-      raise ConfigError(unknown("key of noisy", key, values, example))
-    try:
-      number = type(DEFAULTS[key])(text)
-    except ValueError:
-      wanted = "a number" if isinstance(DEFAULTS[key], float) else "a whole number"
-      raise ConfigError(f"noisy: {key}={text!r} is not {wanted}.") from None
-    highest = {"rate": 1.0, "validation": 1}.get(key, np.inf)
-    if not 0 <= number <= highest:
-      limit = f"in [0, {highest:g}]" if np.isfinite(highest) else "at least 0"
-      raise ConfigError(f"noisy: {key}={number:g} must be {limit}.")
-    values[key] = number
+  values = options.parse(f"noisy:{kind}", ",".join(items), DEFAULTS)
+  limits = {"rate": (0.0, 1.0), "seed": (0, np.inf), "validation": (0, 1)}
+  options.check_range(f"noisy:{kind}", values, limits)
   return kind, values, inner
 
 

@@ -1,4 +1,4 @@
-"""Small problems with few training examples: toy:moons:n=100,seed=0, or toy:sine:n=60,seed=0."""
+"""Small problems with few training examples: toy:moons:n=100,seed=0, toy:sine, toy:cubic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ibjax.core.errors import ConfigError, unknown
-from ibjax.data import fingerprint
+from ibjax.data import fingerprint, options
 from ibjax.data.source import Source, from_arrays
 
 SINE_WIDTH = 4.0  # of the interval of x
@@ -19,6 +19,7 @@ SINE_HEIGHT = 5.0
 DEFAULTS: dict[str, dict[str, float]] = {
   "moons": dict(n=100, seed=0, noise=0.2, flip=0.1, n_test=4_000),
   "sine": dict(n=60, seed=0, noise=1.0, gap=1.0, n_test=4_000),
+  "cubic": dict(n=20, seed=0, noise=3.0, gap=0.0, width=8.0, n_test=4_000),
 }
 
 
@@ -34,16 +35,20 @@ def load(argument: str, data_dir: pathlib.Path) -> Source:
   deviation `noise` (no prediction has a test NLL below the entropy of that noise). The training
   inputs leave out the middle `gap` of the interval; the test inputs do not.
 
+  "cubic" is the same with y = x^3 on an interval of the given `width` about 0: a problem to see
+  what a model says of inputs between and beyond those of training. width=10,gap=4 takes x from
+  [-5, -2] and [2, 5].
+
   The test split is the same for all seeds and all n.
 
   Args:
-    argument: "PROBLEM" or "PROBLEM:key=value,...". Both problems have n training examples, seed,
-      noise, and n_test test examples; "moons" has flip, "sine" has gap.
+    argument: "PROBLEM" or "PROBLEM:key=value,...". All problems have n training examples, seed,
+      noise, and n_test test examples; "moons" has flip, "sine" has gap, "cubic" gap and width.
     data_dir: not used; nothing has to be prepared.
 
   Returns:
-    A `Source`: "moons" with float32 inputs [n, 2] and two classes, "sine" with inputs [n, 1] and
-    float32 targets [n, 1].
+    A `Source`: "moons" with float32 inputs [n, 2] and two classes, "sine" and "cubic" with inputs
+    [n, 1] and float32 targets [n, 1].
 
   Raises:
     ConfigError: an unknown problem or key, or a value out of range.
@@ -78,34 +83,41 @@ def _moons(rng: np.random.Generator, n: float, values: Mapping[str, float]):
 
 
 def _sine(rng: np.random.Generator, n: float, values: Mapping[str, float]):
-  u = rng.uniform(-1.0, 1.0, int(n))
-  half = values["gap"] / 2  # the two sides of the gap, each as likely
-  x = np.sign(u) * (half + (SINE_WIDTH / 2 - half) * np.abs(u))
-  y = SINE_HEIGHT * np.sin(2.0 * x) + values["noise"] * rng.normal(size=int(n))
+  x = _sides(rng, int(n), SINE_WIDTH, values["gap"])
+  return _noisy(rng, x, SINE_HEIGHT * np.sin(2.0 * x), values["noise"])
+
+
+def _cubic(rng: np.random.Generator, n: float, values: Mapping[str, float]):
+  x = _sides(rng, int(n), values["width"], values["gap"])
+  return _noisy(rng, x, x**3, values["noise"])
+
+
+def _sides(rng: np.random.Generator, n: int, width: float, gap: float) -> np.ndarray:
+  """Inputs from the two sides of a gap in the middle of an interval, each as likely."""
+  u = rng.uniform(-1.0, 1.0, n)
+  half = gap / 2
+  return np.sign(u) * (half + (width / 2 - half) * np.abs(u))
+
+
+def _noisy(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, noise: float):
+  y = y + noise * rng.normal(size=len(x))
   return x[:, None].astype(np.float32), y[:, None].astype(np.float32)
 
 
-_DRAW: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {"moons": _moons, "sine": _sine}
+_DRAW: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
+  "moons": _moons,
+  "sine": _sine,
+  "cubic": _cubic,
+}
 # What the test split does not share with the training split.
-_TEST: dict[str, dict[str, float]] = {"moons": {}, "sine": {"gap": 0.0}}
+_TEST: dict[str, dict[str, float]] = {"moons": {}, "sine": {"gap": 0.0}, "cubic": {"gap": 0.0}}
 
 
 def _parse(problem: str, text: str) -> dict[str, float]:
-  values = dict(DEFAULTS[problem])
-  for item in text.split(",") if text else []:
-    key, _, value = item.partition("=")
-    if key not in values:
-      raise ConfigError(unknown(f"key of toy:{problem}", key, values, "Write key=value."))
-    kind = type(values[key])
-    try:
-      values[key] = kind(value)
-    except ValueError:
-      wanted = "a whole number" if kind is int else "a number"
-      raise ConfigError(f"toy:{problem}: {key}={value!r} is not {wanted}.") from None
-  lowest = dict(n=2, n_test=2, seed=0, noise=0.0, flip=0.0, gap=0.0)
-  highest = dict(flip=0.5, gap=0.9 * SINE_WIDTH)
-  for key, number in values.items():
-    if not lowest[key] <= number <= highest.get(key, np.inf) or not np.isfinite(number):
-      limit = f"in [{lowest[key]}, {highest[key]}]" if key in highest else f">= {lowest[key]}"
-      raise ConfigError(f"toy:{problem}: {key}={number:g} must be finite and {limit}.")
+  where = f"toy:{problem}"
+  values = options.parse(where, text, DEFAULTS[problem])
+  lowest = dict(n=2, n_test=2, seed=0, noise=0.0, flip=0.0, gap=0.0, width=0.1)
+  highest = dict(flip=0.5, gap=0.9 * values.get("width", SINE_WIDTH))
+  limits = {key: (lowest[key], highest.get(key, np.inf)) for key in values}
+  options.check_range(where, values, limits)
   return values

@@ -70,6 +70,7 @@ def of_table(name: str, p: np.ndarray, source: str, stream: str = "") -> Task:
     dz=0 if p.ndim == 3 else None,
     classes=dict(zip(axes, p.shape)),
     stream=stream,
+    table=p,
   )
 
 

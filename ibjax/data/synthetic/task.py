@@ -36,6 +36,7 @@ class Task:
     margins: "normal" or "uniform" where every coordinate of x and y is standard normal, or uniform
       on (0, 1): transforms know their entropies then; "" otherwise.
     stream: tasks of the same stream draw the same rows, e.g. a task and its transforms.
+    table: p(x, y) or p(x, y, z) of a task of labels that is drawn from one.
   """
 
   id: str
@@ -50,6 +51,7 @@ class Task:
   classes: Mapping[str, int] = dataclasses.field(default_factory=dict)
   margins: str = ""
   stream: str = ""
+  table: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
 
   @property
   def x_kind(self) -> str:

@@ -14,12 +14,17 @@ import jax.numpy as jnp
 
 from ibjax.core import checks
 from ibjax.core.errors import InputError
+from ibjax.core.lagrangian import Lagrangian
 from ibjax.core.types import Case, Code, Objective, Outputs, Scalar, Term, Terms
 from ibjax.objectives.distortion import distortion_nats, information_bound, init_distortion
+
+LAGRANGIAN = Lagrangian("rate", "I(S;W)")
 
 
 def elbo(beta: Scalar = 1.0) -> Objective:
   """Minimises the negative evidence lower bound of the training set, per example.
+
+  Use it when the weights, not the code, should carry the uncertainty: few examples of both X and Y.
 
   Formula: min 1/n { sum_i E_q(w)[-log p(y_i|x_i, w)] + beta KL(q(w) || p(w)) }, n the size of the
   training split. At beta = 1, n times the loss is at least -log p(y_1..n|x_1..n), with equality

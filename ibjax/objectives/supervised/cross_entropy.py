@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ibjax.core import checks
+from ibjax.core.lagrangian import Lagrangian
 from ibjax.core.types import Case, Code, Objective, Outputs, Scalar, Term, Terms
 from ibjax.objectives.distortion import (
   distortion_nats,
@@ -20,9 +21,14 @@ from ibjax.objectives.distortion import (
   refuse_targets,
 )
 
+LAGRANGIAN = Lagrangian("none", "nothing")
+
 
 def cross_entropy(label_smoothing: Scalar = 0.0, confidence_penalty: Scalar = 0.0) -> Objective:
   """Minimises the decoder's negative log likelihood; the code's rate is not paid for.
+
+  Use it as what the others are measured against, with a deterministic code or a learned noise that
+  nothing keeps up; with its options, for the classical regularisers.
 
   Formula: (1 - a) E[-log q(y|z)] + a E[-1/c sum_k log q(k|z)] - w H(q(.|z)). For real-valued
   targets E[-log q(y|z)], with q a Gaussian of learned covariance; a and w must be 0.

@@ -12,14 +12,20 @@ import jax
 import jax.numpy as jnp
 
 from ibjax.core import checks, rng
-from ibjax.core.errors import InputError
+from ibjax.core.lagrangian import Lagrangian
 from ibjax.core.numerics import LOG_2PI, gaussian_kl, gaussian_log_prob
 from ibjax.core.types import Case, Code, Objective, Outputs, Scalar, Term, Terms
 from ibjax.objectives.distortion import cross_entropy_nats, information_bound, refuse_targets
+from ibjax.objectives.needs import require
+
+LAGRANGIAN = Lagrangian("residual", "I(X;Z|Y)")
 
 
 def ceb(beta: Scalar = 0.1, mean_scale: Scalar = 1.0) -> Objective:
   """Pays only for the information about the input that the label does not explain.
+
+  Use it when there are labels: the information that the label explains is free, so that beta has
+  one natural value, 1, and the reported rate is to a prior that knows the classes.
 
   Formula: min E[-log c(y|z)] + beta E[KL(e(z|x) || b(z|y))], an upper bound on
   -I(Y;Z) + beta I(X;Z|Y) up to H(Y). The backward encoder b(z|y) is one learned diagonal
@@ -60,18 +66,14 @@ def ceb(beta: Scalar = 0.1, mean_scale: Scalar = 1.0) -> Objective:
 
   def loss(params, state, outputs, batch, key, step):
     code, labels = outputs.code, batch["y"]
-    if "log_prob" not in code.aux:
-      raise InputError(
-        "ceb needs the encoder's density; this bottleneck gives none. Use "
-        "config.bottleneck.fn='ibjax.bottlenecks.gaussian:gaussian'."
-      )
+    own = require("ceb", outputs, "log_prob")
     mean, log_scale = code.aux["mean"], code.aux["log_scale"]
     distortion = cross_entropy_nats(outputs.prediction, labels)
     residual = gaussian_kl(mean, log_scale, params["mean"][labels], params["log_scale"][labels])
     # A class without an example has probability 0, and log 0 = -inf adds nothing, as it should.
     log_backward = gaussian_log_prob(code.value[:, None], params["mean"], params["log_scale"])
     log_marginal = jax.nn.logsumexp(log_backward + jnp.log(state["label_probs"]), axis=-1)
-    rate = code.aux["log_prob"] - log_marginal
+    rate = own - log_marginal
     return Terms(
       losses={"distortion_nats": Term(distortion), "residual_nats": Term(residual, beta)},
       metrics={

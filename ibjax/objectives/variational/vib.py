@@ -10,13 +10,19 @@ import math
 import jax.numpy as jnp
 
 from ibjax.core import checks
-from ibjax.core.errors import InputError
+from ibjax.core.lagrangian import Lagrangian
 from ibjax.core.types import Case, Code, Objective, Outputs, Scalar, Term, Terms
 from ibjax.objectives.distortion import distortion_nats, information_bound, init_distortion
+from ibjax.objectives.needs import require
+
+LAGRANGIAN = Lagrangian("rate", "I(X;Z)")
 
 
 def vib(beta: Scalar = 1e-3) -> Objective:
   """Trades the target information of a stochastic code for the input information it pays.
+
+  Use it when you want the plain information bottleneck: any bottleneck that pays a rate, labels or
+  targets. Where all of Y is known from X, its curve is straight and `convex` traces it better.
 
   Formula: min E[-log q(y|z)] + beta E[KL(p(z|x) || r(z))], an upper bound on
   -I(Y;Z) + beta I(X;Z) up to the constant H(Y). Both terms in nats, the KL summed over the
@@ -46,12 +52,7 @@ def vib(beta: Scalar = 1e-3) -> Objective:
     return init_distortion(spec)
 
   def loss(params, state, outputs, batch, key, step):
-    rate = outputs.code.rate
-    if rate is None:
-      raise InputError(
-        "vib needs a bottleneck that pays a rate; this one has none. Use "
-        "config.bottleneck.fn='ibjax.bottlenecks.gaussian:gaussian'."
-      )
+    rate = require("vib", outputs, "rate")
     distortion = distortion_nats(params, outputs.prediction, batch["y"])
     checks.shape("rate", rate, distortion.shape)
     return Terms(

@@ -1,0 +1,1 @@
+"""Objectives of the representation itself: coding rates, capacity, contrast, decorrelation."""

@@ -1,0 +1,99 @@
+"""Measuring a trained model at the end of its run, as `config.assess` asks for."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ibjax.core.errors import ConfigError, unknown
+from ibjax.core.resolver import bind
+from ibjax.core.types import Trained, TrainState
+from ibjax.data import feed
+from ibjax.data import source as source_lib
+from ibjax.programs import hyper as hyper_lib
+from ibjax.train.setup import Setup
+
+Found = dict[str, dict[str, float]]
+
+
+def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
+  """Returns what measures trained models of a setup; compiled once for all its members.
+
+  Args:
+    setup: the run, or the population.
+
+  Returns:
+    `assess(config, state) -> {name: {metric: value}}` for a resolved config of the setup and its
+    own state; {} when `config.assess` asks for nothing.
+
+  Raises:
+    ConfigError: an assessor asks for a split that its source lacks.
+  """
+  asked = setup.config.get("assess", {})
+  if not asked:
+    return lambda config, state: {}
+  program = setup.program
+  assert program.forward is not None and program.gradient is not None  # checked by `build`
+  forward, gradient = jax.jit(program.forward), jax.jit(program.gradient)
+  size = setup.config["eval"]["batch_size"]
+  value_range = tuple(setup.config["data"]["value_range"])
+
+  @functools.lru_cache(maxsize=8)
+  def data(name: str, split: str = "test") -> dict[str, np.ndarray]:
+    splits = setup.splits
+    if name:
+      splits = source_lib.load(name, setup.data_dir).splits
+    if split not in splits:
+      raise ConfigError(unknown(f"split of '{name or setup.source.name}'", split, splits))
+    found = feed.read_all(splits[split])
+    return {**found, "x": np.asarray(feed.to_float(jnp.asarray(found["x"]), value_range))}
+
+  def assess(config: Mapping[str, Any], state: TrainState) -> Found:
+    own, hyper = jax.device_get(state), hyper_lib.traced(config)
+
+    def run(x: np.ndarray) -> dict[str, np.ndarray]:
+      parts = [
+        {name: np.asarray(value)[:n] for name, value in forward(own, rows, i, hyper).items()}
+        for i, (n, rows) in enumerate(_batches(np.asarray(x, np.float32), size))
+      ]
+      return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def slope(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+      pairs = zip(_batches(np.asarray(x, np.float32), size), _batches(np.asarray(y), size))
+      parts = [
+        np.asarray(gradient(own, rows, labels, i, hyper))[:n]
+        for i, ((n, rows), (_, labels)) in enumerate(pairs)
+      ]
+      return np.concatenate(parts)
+
+    trained = Trained(
+      data=data,
+      forward=run,
+      gradient=slope,
+      value_range=value_range if setup.spec.x_dtype == np.uint8 else None,
+      num_classes=setup.spec.num_classes,
+      label_probs=np.asarray(setup.spec.label_probs),
+      seed=config["seed"],
+      config=config,
+      target_scale=setup.source.target_scale,
+    )
+    assessors = {name: bind(hyper_lib.section(asked, name, {})) for name in asked}
+    return {
+      name: {metric: float(value) for metric, value in measure(trained).items()}
+      for name, measure in assessors.items()
+    }
+
+  return assess
+
+
+def _batches(x: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray]]:
+  """Yields (rows that count, rows filled up to `size`), so that one shape is compiled."""
+  for first in range(0, len(x), size):
+    part = x[first : first + size]
+    fill = np.repeat(part[:1], size - len(part), axis=0)
+    yield len(part), np.concatenate([part, fill])

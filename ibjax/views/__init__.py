@@ -1,0 +1,1 @@
+"""Augmented views of an input, for objectives that compare them."""
