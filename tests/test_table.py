@@ -21,6 +21,7 @@ from ibjax.programs import hyper
 from ibjax.report import experiment as experiment_lib
 from ibjax.report import results as results_lib
 from ibjax.report import table_figures
+from ibjax.report.selection import least
 from ibjax.train import loop
 from ibjax.verbs import table
 from tests.helpers import ROOT, VIB, environment
@@ -256,6 +257,62 @@ def test_methods_are_compared_at_an_equal_rate(folder, fake):
   assert difference["test"] == "paired t"
   rate = cells(folder)["VIB at 5 nats", "test/rate_nats"]
   assert float(rate["mean"]) == 5.0 and float(rate["sd"]) == 0.0
+
+
+BEST = TABLE.replace(
+  'curve=("vib/*",), at=5.0', 'best=("vib/*",), by="validation/nll_nats"', 1
+).replace("VIB at 5 nats", "VIB, beta by validation", 1)
+
+
+def test_validation_data_choose_a_run_of_each_seed(tmp_path, fake, monkeypatch):
+  folder = make(tmp_path / "experiments" / "tiny", shown=BEST)
+  plain = fake.row
+
+  def row(run):  # seed 0 is best at 0.1 by validation, seed 1 at 0.001; by test it is 0.001
+    beta = run.config["objective"]["beta"]
+    return {**plain(run), "validation/nll_nats": beta if run.seed else 1 - beta}
+
+  monkeypatch.setattr(fake, "row", row)
+  assert verb(folder) == 0
+  chosen = {0: 0.1, 1: 0.001, 2: 0.001}
+  errors = {
+    line["seed"]: line["result"]["test/err_frac"]
+    for line in lines(folder)
+    if line["cell"] == f"vib/beta={chosen[line['seed']]:g}"
+  }
+  found = cells(folder)["VIB, beta by validation", "test/err_frac"]
+  assert int(found["n"]) == 3
+  np.testing.assert_allclose(float(found["mean"]), 100 * np.mean(list(errors.values())), rtol=1e-4)
+  assert errors[0] > 1.2 * errors[1]  # so the best test value would have been another
+  text = (folder / "quick" / "table.md").read_text()
+  assert "Chosen per seed by the least validation/nll_nats." in text
+
+
+def test_runs_without_the_metric_choose_nothing():
+  rows = [
+    {"seed": 1, "v": 2.0, "b": 0},
+    {"seed": 0, "v": float("nan"), "b": 1},
+    {"seed": 0, "b": 2},
+    {"seed": 1, "v": 2.0, "b": 3},
+    {"seed": 2, "v": -1.0, "b": 4},
+  ]
+  assert [row["b"] for row in least(rows, "v")] == [0, 4]
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (("validation/nll_nats", "test/nll_nats"), "Test data choose nothing"),
+    ((', by="validation/nll_nats"', ""), r"best=\(...\) goes with by='validation/METRIC'"),
+    (('best=("vib/*",)', 'cells=("vib/*",)'), r"best=\(...\) goes with by="),
+    (('best=("vib/*",)', 'best=("vip/*",)'), "unknown cell 'vip"),
+  ],
+)
+def test_a_choice_by_anything_but_validation_is_refused(tmp_path, change, message):
+  assert change[0] in BEST
+  make(tmp_path / "experiments" / "tiny", shown=BEST.replace(*change))
+  with pytest.raises(ConfigError, match=message):
+    experiment_lib.load(tmp_path / "experiments" / "tiny")
 
 
 def test_every_line_says_where_it_comes_from_and_its_config_exists(folder, fake):

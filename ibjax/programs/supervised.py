@@ -10,16 +10,11 @@ import jax.numpy as jnp
 
 from ibjax.core import rng
 from ibjax.core.errors import ConfigError
-from ibjax.core.resolver import bind
 from ibjax.core.types import (
   Batch,
-  Bottleneck,
   DataSpec,
   MetricState,
-  Model,
-  Objective,
   ObjectiveSpec,
-  Outputs,
   Program,
   TrainState,
 )
@@ -28,54 +23,13 @@ from ibjax.evaluators.classification import classification, mean_log_probs
 from ibjax.evaluators.rates import sandwich
 from ibjax.evaluators.regression import regression
 from ibjax.evaluators.robustness import check_epsilons, fast_gradient_sign, fgsm_name
-from ibjax.programs import hyper as hyper_lib
 from ibjax.programs.beta import is_scheduled, scheduled_beta
 from ibjax.programs.frame import combine
+from ibjax.programs.network import forward, judge, parts
 from ibjax.programs.update import init_state, make_step
-from ibjax.programs.views import count_views, make_views
+from ibjax.programs.views import count_views
 
 Array = jax.Array
-
-
-def parts(
-  config: Mapping[str, Any], spec: DataSpec, hyper: Mapping[str, Any], step: Any = 0
-) -> tuple[Model, Bottleneck, Model, Objective]:
-  """Builds encoder, bottleneck, decoder and objective from the config's sections.
-
-  The bottleneck decides how wide the encoder's output is, the data how wide the decoder's.
-
-  Args:
-    config: the resolved config (plain nested dictionaries).
-    spec: the data's description.
-    hyper: traced hyperparameters; {} takes the config's own numbers.
-    step: the number of updates done, for the schedule of beta.
-
-  Returns:
-    (encoder, bottleneck, decoder, objective).
-
-  Raises:
-    ConfigError: a section sets the width or the dtype, or a factory's name, keyword, type or range
-      is wrong.
-  """
-  dtype = config["train"]["compute_dtype"]
-  bottleneck = bind(hyper_lib.section(config, "bottleneck", hyper))
-  encoder = hyper_lib.section(config, "encoder", hyper)
-  decoder = hyper_lib.section(config, "decoder", hyper)
-  for name, section in (("encoder", encoder), ("decoder", decoder)):
-    if "out" in section or "dtype" in section:
-      raise ConfigError(
-        f"config.{name} sets 'out' or 'dtype'; the width follows from the bottleneck and the "
-        "data, the type from config.train.compute_dtype. Remove them."
-      )
-  objective = hyper_lib.section(config, "objective", hyper)
-  if is_scheduled(config):
-    objective["beta"] = scheduled_beta(config, spec, hyper, step)
-  return (
-    bind(encoder, out=bottleneck.features, dtype=dtype),
-    bottleneck,
-    bind(decoder, out=spec.target_dim or spec.num_classes, dtype=dtype),
-    bind(objective),
-  )
 
 
 def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
@@ -115,49 +69,10 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
       "config.views.fn to one of ibjax.views (`ibjax list views`)."
     )
 
-  def forward(params, states, x, key, step, hyper, *, train, samples, views=0):
-    encoder, bottleneck, decoder, objective = parts(config, spec, hyper, step)
-    x = to_float(x, tuple(config["data"]["value_range"]))
-    if views:
-      x = make_views(config, hyper, x, key)
-    states = dict(states)
-
-    def encode(params, state, x):
-      return encoder.apply(params, state, x, key=rng.stream(key, "encoder"), train=train)
-
-    def decode(params, state, z):
-      return decoder.apply(params, state, z, key=rng.stream(key, "decoder"), train=train)
-
-    if config["train"]["remat"]:
-      encode, decode = jax.checkpoint(encode), jax.checkpoint(decode)
-    # All samples of all examples are one longer batch: [samples * n, ...], sample-major. They part
-    # as late as they can: before the encoder only if its weights are drawn anew for every row.
-    if encoder.random:
-      x = _tile(x, samples)
-    features, states["encoder"] = encode(params["encoder"], states["encoder"], x)
-    if not encoder.random:
-      x, features = _tile(x, samples), _tile(features, samples)
-    code, states["bottleneck"] = bottleneck.apply(
-      params["bottleneck"], states["bottleneck"], features, key=key, train=train
-    )
-    read = jax.lax.stop_gradient(code.value) if config["train"].get("probe") else code.value
-    prediction, states["decoder"] = decode(params["decoder"], states["decoder"], read)
-    outputs = Outputs(code, prediction.astype(jnp.float32), _parameter_kl(states), max(views, 1))
-    return objective, outputs, states, x
-
-  def run(params, states, batch: Batch, key, step, hyper, *, train, samples, views=0):
-    objective, outputs, states, x = forward(
-      params, states, batch["x"], key, step, hyper, train=train, samples=samples, views=views
-    )
-    copies = samples * max(views, 1)
-    tiled = {name: jnp.concatenate([batch[name]] * copies) for name in ("y", "mask")}
-    tiled["x"] = x
-    terms = objective.loss(
-      params["objective"], states["objective"], outputs, tiled, rng.stream(key, "objective"), step
-    )
-    losses, metrics = combine(terms, tiled["mask"])
-    logits = outputs.prediction.reshape(copies, -1, outputs.prediction.shape[-1])
-    states["objective"] = terms.state
+  def run(params, states, batch: Batch, *given, **options):
+    terms, mask, states, outputs = judge(config, spec, params, states, batch, *given, **options)
+    losses, metrics = combine(terms, mask)
+    logits = outputs.prediction.reshape(-1, *batch["mask"].shape, outputs.prediction.shape[-1])
     return losses, metrics, states, outputs, logits
 
   def scores(params, outputs, y):
@@ -228,9 +143,8 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
 
     def score(x):
       # The same key, so the same noise: the attack meets the codes it was made for.
-      _, outputs, _, _ = forward(
-        weights(state), state.states, x, key, state.step, hyper, train=False, samples=samples
-      )
+      given = (weights(state), state.states, x, key, state.step, hyper)
+      _, outputs, _, _ = forward(config, spec, *given, train=False, samples=samples)
       return outputs, outputs.prediction.reshape(samples, -1, outputs.prediction.shape[-1])
 
     outputs, logits = score(batch["x"])
@@ -264,9 +178,8 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
   def look(state: TrainState, x: Array, number: Array, hyper):
     key = rng.stream(rng.root_key(hyper["seed"]), "assess", number)
     samples = config["eval"]["samples"]
-    _, outputs, _, _ = forward(
-      weights(state), state.states, x, key, state.step, hyper, train=False, samples=samples
-    )
+    given = (weights(state), state.states, x, key, state.step, hyper)
+    _, outputs, _, _ = forward(config, spec, *given, train=False, samples=samples)
     return outputs, outputs.prediction.reshape(samples, -1, outputs.prediction.shape[-1])
 
   def inspect(state: TrainState, x: Array, number: Array, hyper) -> dict[str, Array]:
@@ -293,15 +206,6 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
     return jax.grad(loss)(x)
 
   return Program(init, make_step(loss, config, spec), evaluate, predict, inspect, gradient)
-
-
-def _tile(x: Array, samples: int) -> Array:
-  return jnp.tile(x, (samples, *[1] * (x.ndim - 1))) if samples > 1 else x
-
-
-def _parameter_kl(states: Mapping[str, Any]) -> Array | None:
-  found = [states[name]["kl_nats"] for name in ("encoder", "decoder") if "kl_nats" in states[name]]
-  return sum(found[1:], found[0]) if found else None
 
 
 def _at_label(log_probs: Array, labels: Array) -> Array:

@@ -38,6 +38,8 @@ Later ones win: the cell's overrides, the budget's, the cell's own for that budg
           dict(label="VIB at 20 nats", curve=("vib/*",), at=20.0),
           # The difference of two such, paired by seed and tested against zero:
           dict(label="VIB - CEB at 20 nats", curve=("vib/*",), minus=("ceb/*",), at=20.0),
+          # Of each seed the run with the least value of a validation metric:
+          dict(label="VIB, beta by validation", best=("vib/*",), by="validation/nll_nats"),
         ),
       ),
     )

@@ -32,7 +32,10 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """Cells, a method at a rate (`curve`), or the difference of two methods there (`minus`)."""
+  """Cells, a method at a rate (`curve`), the difference of two there (`minus`), or chosen runs.
+
+  Of the last (`best`), `by` is the validation metric whose least value chooses, seed by seed.
+  """
 
   label: str
   cells: tuple[str, ...]
@@ -40,11 +43,12 @@ class Row:
   at: float | None = None
   rate: str = RATE
   paper: str | None = None
+  by: str = ""
 
   @property
   def pooled(self) -> bool:
     """Whether the runs of several cells are taken together."""
-    return self.at is None and len(self.cells) > 1
+    return self.at is None and not self.by and len(self.cells) > 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -299,25 +303,34 @@ def _row(where: str, given: Any, cells: Sequence[str], paper: Paper) -> Row:
     "at": "positive",
     "rate": "text",
     "paper": "text",
+    "best": "texts",
+    "by": "text",
   }
   found = fields(where, given, {"label": "text"}, optional)
   if "paper" in found:
     among(where, "row of paper.json", found["paper"], paper.rows)
-  kinds = [kind for kind in ("cell", "cells", "curve") if kind in found]
+  kinds = [kind for kind in ("cell", "cells", "curve", "best") if kind in found]
   if len(kinds) != 1:
     raise ConfigError(
-      f"{where}: give either cell='...', cells=('...', ...) to pool their runs, or "
-      f"curve=('...', ...) with at=...; found {' and '.join(kinds) or 'none of them'}."
+      f"{where}: give either cell='...', cells=('...', ...) to pool their runs, "
+      "curve=('...', ...) with at=..., or best=('...', ...) with by=...; "
+      f"found {' and '.join(kinds) or 'none of them'}."
+    )
+  by = found.get("by", "")
+  if ("best" in found) != by.startswith("validation/"):
+    raise ConfigError(
+      f"{where}: best=(...) goes with by='validation/METRIC', the metric whose least value chooses "
+      f"a run, and with no other kind of row; found by={by!r}. Test data choose nothing."
     )
   if kinds[0] != "curve":
     for key in ("minus", "at", "rate"):
       if key in found:
         raise ConfigError(f"{where}: '{key}' goes with curve=(...), not with {kinds[0]}=...")
-    if "cells" in found:
-      chosen = _cells(where, found["cells"], cells)
+    if kinds[0] == "cell":
+      chosen: tuple[str, ...] = (among(where, "cell", found["cell"], cells),)
     else:
-      chosen = (among(where, "cell", found["cell"], cells),)
-    return Row(found["label"], chosen, paper=found.get("paper"))
+      chosen = _cells(where, found[kinds[0]], cells)
+    return Row(found["label"], chosen, paper=found.get("paper"), by=by)
   if "at" not in found:
     raise ConfigError(f"{where}: a row with curve=(...) needs at=RATE, where it is read off.")
   return Row(

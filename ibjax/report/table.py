@@ -12,6 +12,7 @@ from ibjax.report.experiment import Experiment
 from ibjax.report.matched import at_rate, matched
 from ibjax.report.results import Status
 from ibjax.report.runs import is_number
+from ibjax.report.selection import least
 from ibjax.report.shown import Column, Published, Row, Table
 from ibjax.report.statistics import Comparison, Interval, against, interval, paired
 
@@ -180,6 +181,8 @@ def unknown_metrics(
     for row in table.rows:
       if row.at is not None:
         wanted.append((f"{where}, row '{row.label}'", row.rate, {*row.cells, *row.minus}))
+      if row.by:
+        wanted.append((f"{where}, row '{row.label}'", row.by, set(row.cells)))
   for figure in experiment.figures:
     cells = {cell for series in figure.series for cell in series.cells}
     wanted += [
@@ -243,6 +246,8 @@ def _entry(
   published = experiment.paper.rows[row.paper].get(column.paper) if row.paper else None
   comparison, left_out = None, 0
   curve = [one for cell in row.cells for one in rows.get(cell, ())]
+  if row.by:
+    curve = least(curve, row.by)
   if row.at is None:
     values = [scale(one[column.key]) for one in curve if _finite(one.get(column.key))]
   elif not row.minus:

@@ -61,6 +61,8 @@ def caption(assembled: Assembled) -> str:
     parts.append(
       "At an equal rate: interpolated per seed, linear in log(rate), never extrapolated."
     )
+  if measures := sorted({line.row.by for line in assembled.lines if line.row.by}):
+    parts.append(f"Chosen per seed by the least {' or '.join(measures)}.")
   if best(assembled):
     parts.append("Bold: the best mean of a column.")
   if assembled.left_out:
