@@ -157,3 +157,27 @@ def test_a_table_of_correlations(tmp_path):
     table_correlations.correlations(
       "CORRELATIONS", [asked | dict(rows=(dict(label="x", cell="tahn"),))], ["tanh"]
     )
+
+
+def test_a_table_of_correlations_over_several_cells(tmp_path):
+  asked = dict(name="all", title="T", key="gap", label="the gap")
+  asked |= dict(columns=(dict(key="c", header="c"),))
+  both = asked | dict(rows=(dict(label="all", cells=("w/*",)), dict(label="first", cell="w/1")))
+  (table,) = table_correlations.correlations("CORRELATIONS", [both], ["w/1", "w/2", "x"])
+  rng = np.random.default_rng(0)
+  rows = {
+    cell: [dict(gap=g, c=c) for g, c in rng.normal(size=(9, 2))] for cell in ("w/1", "w/2", "x")
+  }
+  found = table_correlations.values(table, rows)
+  pooled = [(row["gap"], row["c"]) for cell in ("w/1", "w/2") for row in rows[cell]]
+  assert found["all", "c"].mean == pytest.approx(stats.pearsonr(*zip(*pooled)).statistic)
+  assert (found["all", "c"].n, found["first", "c"].n) == (18, 9)
+  text, numbers = (path.read_text() for path in table_correlations.write(tmp_path, [table], rows))
+  assert "over runs (n = 9–18)" in text and "all,w/*,c,gap," in numbers
+  for rows, message in (
+    ((dict(label="x", cell="x", cells=("x",)),), "give either"),
+    ((dict(label="x", cells=("y/*",)),), "unknown cell 'y/"),
+    ((dict(label="x", cell="x"), dict(label="x", cell="w/1")), "labels"),
+  ):
+    with pytest.raises(ConfigError, match=message):
+      table_correlations.correlations("CORRELATIONS", [asked | dict(rows=rows)], ["w/1", "x"])

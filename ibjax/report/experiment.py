@@ -67,7 +67,7 @@ Later ones win: the cell's overrides, the budget's, the cell's own for that budg
       )),
     )
 
-    CORRELATIONS = (   # optional: over the runs of a cell
+    CORRELATIONS = (   # optional: over the runs of a cell, or of several, cells=("vib/*",)
       dict(
         name="generalisation", title="...", key="test/err_frac", label="test error",
         columns=(dict(key="plane/binned/layer_1/i_xt_compression_nats", header="layer 1"),),

@@ -329,14 +329,14 @@ def _row(where: str, given: Any, cells: Sequence[str], paper: Paper) -> Row:
     if kinds[0] == "cell":
       chosen: tuple[str, ...] = (among(where, "cell", found["cell"], cells),)
     else:
-      chosen = _cells(where, found[kinds[0]], cells)
+      chosen = matching(where, found[kinds[0]], cells)
     return Row(found["label"], chosen, paper=found.get("paper"), by=by)
   if "at" not in found:
     raise ConfigError(f"{where}: a row with curve=(...) needs at=RATE, where it is read off.")
   return Row(
     found["label"],
-    _cells(where, found["curve"], cells),
-    _cells(where, found["minus"], cells) if "minus" in found else (),
+    matching(where, found["curve"], cells),
+    matching(where, found["minus"], cells) if "minus" in found else (),
     found["at"],
     found.get("rate", RATE),
     found.get("paper"),
@@ -351,18 +351,36 @@ def _series(where: str, given: Any, cells: Sequence[str]) -> Series:
       "pooling the runs of its cells."
     )
   if "cells" in found:
-    return Series(found["label"], tuple((cell,) for cell in _cells(where, found["cells"], cells)))
+    return Series(found["label"], tuple((cell,) for cell in matching(where, found["cells"], cells)))
   if not found["points"]:
     raise ConfigError(f"{where}: points is empty; each entry is the cells of one point.")
   points = []
   for number, patterns in enumerate(found["points"]):
     here = f"{where}, points[{number}]"
-    points.append(_cells(here, fits(here, patterns, "texts"), cells))
+    points.append(matching(here, fits(here, patterns, "texts"), cells))
   unique(f"{where}, points", "cells", [cell for point in points for cell in point])
   return Series(found["label"], tuple(points))
 
 
-def _cells(where: str, patterns: Sequence[str], cells: Sequence[str]) -> tuple[str, ...]:
+def matching(where: str, patterns: Sequence[str], cells: Sequence[str]) -> tuple[str, ...]:
+  """The cells that patterns fit.
+
+  Args:
+    where: what asks for them, with its file, for the message.
+    patterns: each fits at least one cell.
+    cells: ids of all cells.
+
+  Returns:
+    Ids, each once, in the order of the patterns.
+
+  Raises:
+    ConfigError: a pattern that fits no cell; names the nearest one.
+
+  Example:
+    >>> from ibjax.report.shown import matching
+    >>> matching("row", ["vib/*"], ["vib/1", "ceb/1", "vib/2"])
+    ('vib/1', 'vib/2')
+  """
   chosen: dict[str, None] = {}
   for pattern in patterns:
     fit = [cell for cell in cells if fnmatch.fnmatchcase(cell, pattern)]

@@ -1,4 +1,4 @@
-"""Tables of correlations over the runs of a cell: of several quantities with one."""
+"""Tables of correlations over the runs of cells: of several quantities with one."""
 
 from __future__ import annotations
 
@@ -11,17 +11,34 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ibjax.core.errors import ConfigError
 from ibjax.core.files import write_text
 from ibjax.report.runs import is_number
 from ibjax.report.schema import among, fields, fits, unique
+from ibjax.report.shown import matching
 from ibjax.report.statistics import Interval, correlation
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 @dataclasses.dataclass(frozen=True)
+class Population:
+  """The runs of one row: of a cell, or of several together.
+
+  Attributes:
+    label: what they are, in words.
+    asked: the cell, or the patterns as written.
+    cells: ids.
+  """
+
+  label: str
+  asked: str
+  cells: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Correlations:
-  """One table: a row per cell, a column per quantity, each correlated with `key`.
+  """One table: a row per population, a column per quantity, each correlated with `key`.
 
   Attributes:
     name: of its files, table_NAME.
@@ -29,7 +46,7 @@ class Correlations:
     key: the metric that all are correlated with.
     label: what it is, in words.
     columns: (metric, header).
-    rows: (label, cell).
+    rows: whose runs.
     caption: shown below.
   """
 
@@ -38,7 +55,7 @@ class Correlations:
   key: str
   label: str
   columns: tuple[tuple[str, str], ...]
-  rows: tuple[tuple[str, str], ...]
+  rows: tuple[Population, ...]
   caption: str = ""
 
 
@@ -67,12 +84,21 @@ def correlations(where: str, given: Any, cells: Sequence[str]) -> tuple[Correlat
       column = fields(f"{here}, columns[{k}]", column, {"key": "text", "header": "text"}, {})
       columns.append((column["key"], column["header"]))
     for k, row in enumerate(one["rows"]):
-      row = fields(f"{here}, rows[{k}]", row, {"label": "text", "cell": "text"}, {})
-      among(f"{here}, rows[{k}]", "cell", row["cell"], cells)
-      rows.append((row["label"], row["cell"]))
+      rows.append(_population(f"{here}, rows[{k}]", row, cells))
+    unique(f"{here}, rows", "labels", [row.label for row in rows])
     found.append(Correlations(**{**one, "columns": tuple(columns), "rows": tuple(rows)}))
   unique(where, "correlations", [one.name for one in found])
   return tuple(found)
+
+
+def _population(where: str, given: Any, cells: Sequence[str]) -> Population:
+  row = fields(where, given, {"label": "text"}, {"cell": "text", "cells": "texts"})
+  if ("cell" in row) == ("cells" in row):
+    raise ConfigError(f"{where}: give either cell='...', or cells=('...', ...), pooled.")
+  if "cell" in row:
+    among(where, "cell", row["cell"], cells)
+    return Population(row["label"], row["cell"], (row["cell"],))
+  return Population(row["label"], ";".join(row["cells"]), matching(where, row["cells"], cells))
 
 
 def values(asked: Correlations, rows: Rows) -> dict[tuple[str, str], Interval]:
@@ -83,17 +109,18 @@ def values(asked: Correlations, rows: Rows) -> dict[tuple[str, str], Interval]:
     rows: cell -> rows of its finished runs.
 
   Returns:
-    (cell, metric) -> the correlation, over the runs that have both numbers.
+    (label, metric) -> the correlation, over the runs that have both numbers.
   """
   found = {}
-  for _, cell in asked.rows:
+  for one in asked.rows:
     for key, _ in asked.columns:
       pairs = [
         (float(row[asked.key]), float(row[key]))
+        for cell in one.cells
         for row in rows.get(cell, ())
         if is_number(row.get(asked.key)) and is_number(row.get(key))
       ]
-      found[cell, key] = correlation([a for a, _ in pairs], [b for _, b in pairs])
+      found[one.label, key] = correlation([a for a, _ in pairs], [b for _, b in pairs])
   return found
 
 
@@ -123,9 +150,10 @@ def caption(asked: Correlations, found: Mapping[tuple[str, str], Interval]) -> s
   """
   counts = sorted({one.n for one in found.values()})
   n = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
+  runs = "seeds" if all(len(one.cells) == 1 for one in asked.rows) else "runs"
   own = f"{asked.caption.strip()} " if asked.caption.strip() else ""
   return (
-    f"{own}Shown: Pearson's correlation with {asked.label} over seeds (n = {n}) and its 95% "
+    f"{own}Shown: Pearson's correlation with {asked.label} over {runs} (n = {n}) and its 95% "
     "interval (Fisher), not corrected for the number of cells."
   )
 
@@ -147,17 +175,17 @@ def write(folder: pathlib.Path, tables: Sequence[Correlations], rows: Rows) -> l
     heads = [header for _, header in asked.columns]
     lines = [f"## {asked.title}", "", f"|  | {' | '.join(heads)} |"]
     lines.append("|---|" + " ---: |" * len(heads))
-    for label, cell in asked.rows:
-      shown = [text(found[cell, key]) for key, _ in asked.columns]
-      lines.append(f"| {label} | {' | '.join(shown)} |")
+    for row in asked.rows:
+      shown = [text(found[row.label, key]) for key, _ in asked.columns]
+      lines.append(f"| {row.label} | {' | '.join(shown)} |")
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("row", "cell", "metric", "with", "r", "low", "high", "n"))
-    for label, cell in asked.rows:
+    for row in asked.rows:
       for key, _ in asked.columns:
-        one = found[cell, key]
+        one = found[row.label, key]
         numbers = ["" if math.isnan(v) else repr(v) for v in (one.mean, one.low, one.high)]
-        writer.writerow((label, cell, key, asked.key, *numbers, one.n))
+        writer.writerow((row.label, row.asked, key, asked.key, *numbers, one.n))
     texts = {"md": "\n".join([*lines, "", caption(asked, found), ""]), "csv": out.getvalue()}
     for suffix, content in texts.items():
       written.append(folder / f"table_{asked.name}.{suffix}")
@@ -178,11 +206,11 @@ def section(asked: Correlations, rows: Rows) -> str:
   found = values(asked, rows)
   head = "".join(f'<th class="num">{html.escape(header)}</th>' for _, header in asked.columns)
   body = ""
-  for label, cell in asked.rows:
+  for row in asked.rows:
     cells = "".join(
-      f'<td class="num">{html.escape(text(found[cell, key]))}</td>' for key, _ in asked.columns
+      f'<td class="num">{html.escape(text(found[row.label, key]))}</td>' for key, _ in asked.columns
     )
-    body += f'<tr><td class="word">{html.escape(label)}</td>{cells}</tr>'
+    body += f'<tr><td class="word">{html.escape(row.label)}</td>{cells}</tr>'
   return (
     f'<section class="result"><h2>{html.escape(asked.title)}</h2><div class="wide">'
     f'<table class="paper"><thead><tr><th class="word"></th>{head}</tr></thead>'
