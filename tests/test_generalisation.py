@@ -28,6 +28,7 @@ def config(**changes):
   made = load_config("configs/generalisation/ib_blobs.py", "smoke")
   made.data.tasks = TASKS
   made.training.steps = 6
+  made.training.average_from = 0.5
   for key, value in changes.items():
     made.update_from_flattened_dict({key.replace("__", "."): value})
   return resolved(made)
@@ -170,18 +171,17 @@ def test_momentum_with_a_penalty_by_hand():
 
 
 def test_posteriors_are_the_moments_of_the_weights_along_the_way():
-  asked = config(seed=3, training__average_from=0.5)
-  recipe = {**asked["recipe"], "seed": 3}
-  splits = [
-    feed.read_all(source.load(TASKS.format(seed=k), None).splits["train"]) for k in range(2)
-  ]
+  recipe = {**config()["recipe"], "seed": 3}
+  sources = [source.load(TASKS.format(seed=k), None) for k in range(3)]
+  splits = [feed.read_all(one.splits["train"]) for one in sources]
+  test = feed.read_all(sources[0].splits["test"])["x"]
   spec = DataSpec((2,), np.dtype("float32"), 2, np.full(2, 0.5), 1, 6, n_train=20)
   x, y = (jnp.stack([one[name] for one in splits]) for name in ("x", "y"))
   hyper = hyper_lib.traced(recipe)
-  found = program._trainer(recipe, spec, 3, 3)(hyper, x, y, x[0])
+  found = program._trainer(recipe, spec, 3, 3)(hyper, x, y, jnp.asarray(test))
   built = resolve(recipe["program"])(recipe, None, spec)
   step = jax.jit(built.step)
-  for k in range(2):
+  for k in range(3):
     own = {**hyper, "seed": np.int32(3 * program.STRIDE + k)}
     state, seen = built.init(hyper), []
     for _ in range(6):
