@@ -19,7 +19,9 @@ from ibjax.evaluators import generalisation as bound
 from ibjax.programs import generalisation as program
 from ibjax.programs import hyper as hyper_lib
 from ibjax.programs.penalized_sgd import penalized_sgd
-from tests.helpers import load_config
+from ibjax.train.assessing import assessor
+from ibjax.train.setup import build
+from tests.helpers import VIB, load_config
 
 TASKS = "toy:blobs:n=20,n_test=50,classes=2,box=4,seed={seed}"
 
@@ -141,6 +143,18 @@ def test_a_deterministic_code_gets_noise():
   )
   less = bound.generalisation_bound(noise=0.05)(model)
   assert less["i_xz_y_lower_nats"] > given["i_xz_y_lower_nats"] > 0.3
+
+
+def test_it_is_asked_for_by_a_config():
+  asked = resolved(load_config(VIB, "smoke"))
+  asked["assess"] = {
+    "bound": {"fn": "ibjax.evaluators.generalisation:generalisation_bound", "examples": 200}
+  }
+  setup = build(asked)
+  found = assessor(setup)(setup.config, setup.runner.init(setup.hyper))["bound"]
+  assert {"gap_nats", "gap_err_frac", "leading_fixed", "i_xz_y_lower_nats"} <= found.keys()
+  assert all(np.isfinite(value) for value in found.values())
+  assert abs(found["gap_nats"]) < 0.5  # nothing is learned yet, so nothing by heart
 
 
 def test_what_it_cannot_measure_is_refused():
