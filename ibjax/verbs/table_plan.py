@@ -150,14 +150,14 @@ def _check_pooled(
       lines = [
         line
         for line in difference(configs[there[0]], configs[cell])
-        if line.split(":")[0] not in ("data.source", "seed")
+        if line.split(":")[0] not in ("data.source", "data.tasks", "seed")
       ]
       if lines:
         raise ConfigError(
           f"{where} pools the cells '{there[0]}' and '{cell}', which are different settings:\n  "
           + "\n  ".join(lines)
-          + "\nPooled cells may differ in data.source and seed only; give the others rows or "
-          "points of their own."
+          + "\nPooled cells may differ in data.source (or data.tasks of a config that measures) and "
+          "seed only; give the others rows or points of their own."
         )
     seen: dict[str, str] = {}
     for run in runs:
