@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from ibjax.core.config import resolved
-from ibjax.programs import supervised
+from ibjax.programs import network, supervised
 from tests.helpers import ROOT, load_config
 
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -44,8 +44,8 @@ def test_the_text_tells_a_change_of_arithmetic_from_none(config, restored, monke
 
 def test_a_value_that_is_computed_and_not_used_is_not_in_the_text(config, restored, monkeypatch):
   before = carry.lowered(config)
-  tile = supervised._tile
-  monkeypatch.setattr(supervised, "_tile", lambda x, samples: (jnp.sin(x), tile(x, samples))[1])
+  tile = network._tile
+  monkeypatch.setattr(network, "_tile", lambda x, samples: (jnp.sin(x), tile(x, samples))[1])
   assert carry.lowered(config) == before
 
 
