@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from ibjax.core import checks
 from ibjax.core.types import Scalar
+from ibjax.objectives.batch_kernels import at_least_float32
 
 Array = jax.Array
 
@@ -100,7 +101,7 @@ def of_rows(values: Array, mask: Array, alpha: Scalar, spectrum: str, centred: b
     0.693147
   """
   counted = mask[:, None]
-  values = jnp.where(counted, values.astype(jnp.float32), 0.0)
+  values = jnp.where(counted, at_least_float32(values), 0.0)
   if centred:
     count = jnp.maximum(jnp.sum(mask, dtype=jnp.float32), 1.0)
     values = jnp.where(counted, values - jnp.sum(values, axis=0) / count, 0.0)

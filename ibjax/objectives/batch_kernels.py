@@ -37,6 +37,24 @@ def check_width(name: str, width: Scalar, rule: str) -> None:
   checks.one_of(f"rule_{name}", rule, RULES)
 
 
+def at_least_float32(values: Array) -> Array:
+  """Widens whole numbers and short floats to float32.
+
+  Args:
+    values: any shape.
+
+  Returns:
+    The same values.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from ibjax.objectives.batch_kernels import at_least_float32
+    >>> at_least_float32(jnp.zeros(2, jnp.bfloat16)).dtype
+    dtype('float32')
+  """
+  return values.astype(jnp.promote_types(values.dtype, jnp.float32))
+
+
 def rows(values: Array, mask: Array) -> Array:
   """Flattens examples, centres them and puts zeros where they are masked.
 
@@ -45,7 +63,7 @@ def rows(values: Array, mask: Array) -> Array:
     mask: [n] bool, True where the example counts.
 
   Returns:
-    [n, d] float32; a masked value is never looked at.
+    [n, d], float32 or wider; a masked value is never looked at.
 
   Example:
     >>> import jax.numpy as jnp
@@ -53,7 +71,7 @@ def rows(values: Array, mask: Array) -> Array:
     >>> rows(jnp.array([[1.0], [3.0], [jnp.nan]]), jnp.array([True, True, False])).tolist()
     [[-1.0], [1.0], [0.0]]
   """
-  flat = values.reshape(values.shape[0], -1).astype(jnp.float32)
+  flat = at_least_float32(values.reshape(values.shape[0], -1))
   counted = mask[:, None]
   mean = jnp.sum(jnp.where(counted, flat, 0.0), axis=0) / _count(mask)
   return jnp.where(counted, flat - mean, 0.0)
@@ -296,7 +314,7 @@ def conditional_cauchy_schwarz(
   # One centre for both: their differences matter.
   centre = jnp.sum(jnp.where(counted, y, 0.0), axis=0) / _count(mask)
   y, prediction = (
-    jnp.where(counted, one.astype(jnp.float32) - centre, 0.0) / width for one in (y, prediction)
+    jnp.where(counted, at_least_float32(one) - centre, 0.0) / width for one in (y, prediction)
   )
   weights = k / jnp.square(jnp.where(mask, jnp.sum(k, axis=1), 1.0))[:, None]
   weights = jnp.where(jnp.any(mask), weights, 1.0)

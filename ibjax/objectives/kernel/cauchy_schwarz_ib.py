@@ -15,6 +15,7 @@ from ibjax.core import checks
 from ibjax.core.lagrangian import Lagrangian
 from ibjax.core.types import Case, Code, Objective, Outputs, Scalar, Term, Terms
 from ibjax.objectives import batch_kernels
+from ibjax.objectives.batch_kernels import at_least_float32
 from ibjax.objectives.distortion import distortion_nats, information_bound, init_distortion
 
 LAGRANGIAN = Lagrangian(form="rate", penalty="I_CS(X;Z)")
@@ -43,6 +44,11 @@ def cauchy_schwarz_ib(
   fit their own x; narrow beside all distances, D_CS is the sum of nearest-neighbour terms
   -2 log mean_j exp(-(y_j - p_j)^2 / (2 s^2)) (correntropy). The paper has width 1 on 8
   standardised inputs, a quarter of the median distance, which is the default here whatever d is.
+
+  On samples D_CS is no divergence: its weights are not symmetric, so that it may be negative, and
+  a wide kernel on x shrinks the predictions. For y = 0.9 x + noise, both standard normal, the best
+  linear predictor has slope 0.64 at width 1, 0.85 at 0.25 and 0.89 at 0.1 (closed form, of the
+  population, width 1 on y).
 
   The predictions have no density. So that evaluation has one, its covariance (of targets) is
   fitted by distortion_nats, which moves nothing else: it reads the predictions without a gradient.
@@ -83,7 +89,7 @@ def cauchy_schwarz_ib(
     return init_distortion(spec)
 
   def loss(params, state, outputs, batch, key, step):
-    prediction, y, mask = outputs.prediction.astype(jnp.float32), batch["y"], batch["mask"]
+    prediction, y, mask = at_least_float32(outputs.prediction), batch["y"], batch["mask"]
     distortion = distortion_nats(params, jax.lax.stop_gradient(prediction), y)
     if jnp.issubdtype(y.dtype, jnp.integer):
       prediction = jax.nn.softmax(prediction)

@@ -38,11 +38,11 @@ def gated_phases(
   """Charges for the entropy of the codes in phases, while cross-entropy does not suffer.
 
   Formula: min E[-log q(y|z)] + g beta S(Z), S(Z) as of `matrix_entropy`; g = `leak` while
-  memorising (0 in the source), 1 while compressing. Memorising ends when the distortion has not been `improvement_distortion`
-  nats below its best for `patience_memorise` updates; compressing ends when the entropy has not
-  been `improvement_entropy` nats below its best for `patience_compress` updates, or the distortion
-  is `tolerance` (a fraction) above its best. The best entropy is forgotten when compressing ends,
-  the best distortion when it starts.
+  memorising (0 in the source), 1 while compressing. Memorising ends when the distortion has not
+  been `improvement_distortion` nats below its best for `patience_memorise` updates; compressing
+  ends when the entropy has not been `improvement_entropy` nats below its best for
+  `patience_compress` updates, or the distortion is `tolerance` (a fraction) above its best. The
+  best entropy is forgotten when compressing ends, the best distortion when it starts.
 
   Use it in place of `matrix_entropy` where a constant price costs accuracy. Assumes a distortion
   above zero (a density's may be negative: then the tolerance is of its size, which is arbitrary).
@@ -68,8 +68,9 @@ def gated_phases(
     centred: as of `matrix_entropy`.
 
   Returns:
-    An `Objective` with losses distortion_nats [n] and entropy_z_nats (scalar), and the metrics
-    compressing_frac (0 or 1), phase_changes (so far) and i_yz_lower_nats (average, nats).
+    An `Objective` with losses distortion_nats [n] and gated_entropy_nats (scalar, g S), and the
+    metrics entropy_z_nats (S), compressing_frac (0 or 1) and phase_changes (so far), scalars, and
+    i_yz_lower_nats (average, nats).
 
   Raises:
     InputError: a number outside its range, an unknown spectrum, predictions or targets that do not
@@ -91,7 +92,7 @@ def gated_phases(
   checks.between("smoothing", smoothing, 0.0, 1.0, open_high=True)
   checks.between("leak", leak, 0.0, 1.0)
   batch_entropy.check_order(alpha, spectrum)
-  rule = dict(
+  rule: dict[str, Scalar] = dict(
     patience_memorise=patience_memorise,
     patience_compress=patience_compress,
     improvement_distortion=improvement_distortion,
@@ -112,17 +113,19 @@ def gated_phases(
     count = jnp.maximum(jnp.sum(mask, dtype=jnp.float32), 1.0)
     mean = jnp.sum(jnp.where(mask, distortion, 0.0)) / count
     compressing = gate["compressing"]
+    seen = jax.lax.stop_gradient((mean, entropy))
     return Terms(
       losses={
         "distortion_nats": Term(distortion),
-        "entropy_z_nats": Term(entropy, beta * (leak + (1.0 - leak) * compressing)),
+        "gated_entropy_nats": Term(entropy * (leak + (1.0 - leak) * compressing), beta),
       },
       metrics={
+        "entropy_z_nats": entropy,
         "compressing_frac": compressing,
         "phase_changes": gate["changes"],
         **information_bound(state, distortion),
       },
-      state={**state, "gate": switch(gate, *jax.lax.stop_gradient((mean, entropy)), **rule)},
+      state={**state, "gate": switch(gate, seen[0], seen[1], **rule)},
     )
 
   return Objective(init, loss, couples=True)
@@ -141,9 +144,8 @@ def start() -> dict[str, Array]:
     >>> float(start()["compressing"])
     0.0
   """
-  names = ("compressing", "changes", "seen", "distortion", "entropy")
-  names += ("waited_distortion", "waited_entropy")
-  zeros = {name: jnp.float32(0.0) for name in names}
+  moving = ("distortion", "entropy", "waited_distortion", "waited_entropy")
+  zeros = {name: jnp.float32(0.0) for name in ("compressing", "changes", "seen", *moving)}
   return {**zeros, "best_distortion": jnp.float32(jnp.inf), "best_entropy": jnp.float32(jnp.inf)}
 
 

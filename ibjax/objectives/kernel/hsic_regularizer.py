@@ -40,7 +40,7 @@ def hsic_regularizer(
 
   Use it to compress a deterministic code without noise, bins or a bound. A width must suit the
   distances: "hsic" goes to 0 for one far too large or small, and "nhsic" to n - 1 as epsilon goes
-  to 0, whatever the data. With a "median" width of z, scaling the code down costs and gains nothing.
+  to 0, whatever the data. With a "median" width of z, scaling the code down gains nothing.
 
   Args:
     beta: price of dependence on the input, >= 0; may be traced.
