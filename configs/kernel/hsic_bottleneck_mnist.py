@@ -7,9 +7,12 @@ Command: ibjax train --config=configs/kernel/hsic_bottleneck_mnist.py
   --workdir=runs/hsic_bottleneck_mnist
 
 Expected on the test split, mean ± standard deviation over 5 seeds: not run. Seed 0, as measured:
-  not run
+  error of the probe  10.84 %
+  nHSIC(X;Z)          81.3
+  nHSIC(Y;Z)          8.91 (of at most 9)
+  distortion          0.367 nats
 
-Time: not measured
+Time: 90 s on 2 busy cores (1170 steps).
 
 Arguments: `full` is 100 epochs, not measured; `smoke` is the same method on scikit-learn's
 digits, in seconds.

@@ -7,9 +7,12 @@ Command: ibjax train --config=configs/kernel/matrix_renyi_ib_mnist.py
   --workdir=runs/matrix_renyi_ib_mnist
 
 Expected on the test split, mean ± standard deviation over 5 seeds: not run. Seed 0, as measured:
-  not run
+  error       2.55 %
+  I_2(X;Z)    1.90 nats (of at most log 256 = 5.55)
+  S_2(Z)      3.29 nats
+  distortion  0.082 nats
 
-Time: not measured
+Time: 110 s on 2 busy cores (1170 steps).
 
 Arguments: `full` is 100 epochs, not measured; `smoke` is the same method on scikit-learn's
 digits, in seconds.

@@ -259,7 +259,7 @@ def cauchy_schwarz_ratio(k: Array, l: Array, mask: Array) -> Array:  # noqa: E74
     mask: [n] bool.
 
   Returns:
-    Scalar; 1 for equal matrices, and 0 where either is constant.
+    Scalar; 1 for equal matrices, and 0 where either is constant. No cosine: it may exceed 1.
 
   Example:
     >>> import jax.numpy as jnp

@@ -35,9 +35,9 @@ def cauchy_schwarz_ib(
   Formula: min D_CS(p(y|x); q(p|x)) + beta I_CS(X;Z), p the prediction. With kernels K on x, L on
   y, p and between them, s(L) = sum_j [sum_i K_ji L_ji] / [sum_i K_ji]^2 and
   D_CS = log s(L_yy) + log s(L_pp) - 2 log s(L_py), in nats (the paper's are in bits); I_CS is the
-  Cauchy-Schwarz quadratic mutual information in nats, or its ratio to sqrt(I(x;x) I(z;z)), in
-  [0, 1] (`normalised`), as the paper trains with. Labels are one-hot vectors and p their
-  probabilities.
+  Cauchy-Schwarz quadratic mutual information in nats, or its ratio to sqrt(I(x;x) I(z;z))
+  (`normalised`), as the paper trains with. The ratio is 1 for z = x, 0 for a constant z, and no
+  cosine: it may exceed 1 a little. Labels are one-hot vectors and p their probabilities.
 
   Use it for regression with noise that is not Gaussian. The kernel on x decides which examples
   have "the same" x: far too wide, it compares p(y) with q(p) alone and the predictions need not
@@ -67,7 +67,7 @@ def cauchy_schwarz_ib(
 
   Returns:
     An `Objective` with losses distortion_nats [n], and cs_prediction_nats and cs_xz_nats, or
-    cs_xz_frac if normalised, scalars, and the metric i_yz_lower_nats (average, nats).
+    cs_xz_ratio if normalised, scalars, and the metric i_yz_lower_nats (average, nats).
 
   Raises:
     InputError: a negative beta, a width that is not positive, an unknown rule, predictions or
@@ -98,7 +98,7 @@ def cauchy_schwarz_ib(
     of_z = batch_kernels.gaussian(outputs.code.value, mask, width_z, rule_z)
     fit = batch_kernels.conditional_cauchy_schwarz(of_x, y, prediction, width_y, mask)
     if normalised:
-      penalty = {"cs_xz_frac": Term(batch_kernels.cauchy_schwarz_ratio(of_x, of_z, mask), beta)}
+      penalty = {"cs_xz_ratio": Term(batch_kernels.cauchy_schwarz_ratio(of_x, of_z, mask), beta)}
     else:
       penalty = {"cs_xz_nats": Term(batch_kernels.cauchy_schwarz(of_x, of_z, mask), beta)}
     return Terms(
@@ -148,7 +148,7 @@ CASES = (
     hyper=dict(beta=0.5, **PLAIN),
     inputs=_inputs,
     expected=dict(
-      cs_xz_frac=_information(K, L) / math.sqrt(_information(K, K) * _information(L, L))
+      cs_xz_ratio=_information(K, L) / math.sqrt(_information(K, K) * _information(L, L))
     ),
     source="closed form",
     rtol=1e-4,
