@@ -55,7 +55,8 @@ def defaults() -> ml_collections.ConfigDict:
     dict(fn="ibjax.objectives.supervised.cross_entropy:cross_entropy")
   )
 
-  # Augmented views of each training input: an fn of ibjax/views, its keywords, and how many.
+  # Augmented views of each training input: an fn of ibjax/views, its keywords, and how many; with
+  # keep_first=True the first of them is the input as it is.
   c.views = ml_collections.ConfigDict(dict(fn="", count=1))
 
   c.optimizer = ml_collections.ConfigDict(dict(fn="optax:adam", learning_rate=5e-4))
