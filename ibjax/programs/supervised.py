@@ -23,6 +23,7 @@ from ibjax.evaluators.classification import classification, mean_log_probs
 from ibjax.evaluators.rates import sandwich
 from ibjax.evaluators.regression import regression
 from ibjax.evaluators.robustness import check_epsilons, fast_gradient_sign, fgsm_name
+from ibjax.metrics.mean import mean_state
 from ibjax.programs.beta import is_scheduled, scheduled_beta
 from ibjax.programs.frame import combine
 from ibjax.programs.network import forward, judge, parts
@@ -72,6 +73,9 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
   def run(params, states, batch: Batch, *given, **options):
     terms, mask, states, outputs = judge(config, spec, params, states, batch, *given, **options)
     losses, metrics = combine(terms, mask)
+    for part in ("encoder", "decoder"):
+      for name, value in states[part].get("metrics", {}).items():
+        metrics[name] = mean_state(name, value, mask)
     logits = outputs.prediction.reshape(-1, *batch["mask"].shape, outputs.prediction.shape[-1])
     return losses, metrics, states, outputs, logits
 
@@ -209,7 +213,15 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
 
     return jax.grad(loss)(x)
 
-  return Program(init, make_step(loss, config, spec), evaluate, predict, inspect, gradient)
+  def decode(state: TrainState, code: Array, number: Array, hyper) -> Array:
+    key = rng.stream(rng.root_key(hyper["seed"]), "assess", number)
+    _, _, decoder, _ = parts(config, spec, hyper, state.step)
+    params, kept = weights(state)["decoder"], state.states["decoder"]
+    out, _ = decoder.apply(params, kept, code, key=rng.stream(key, "decoder"), train=False)
+    out = out.astype(jnp.float32)
+    return out if spec.target_dim else jax.nn.log_softmax(out)
+
+  return Program(init, make_step(loss, config, spec), evaluate, predict, inspect, gradient, decode)
 
 
 def _at_label(log_probs: Array, labels: Array) -> Array:

@@ -1,1 +1,0 @@
-"""Objectives made of kernels between the examples of a batch."""
