@@ -57,6 +57,25 @@ def test_a_probe_moves_the_decoder_and_nothing_else():
   assert all(jax.tree.leaves(same["encoder"])) and not any(jax.tree.leaves(same["decoder"]))
 
 
+def test_a_coupled_objective_is_evaluated_on_one_code_of_each_example():
+  c = config("ibjax.objectives.variational.nonlinear_ib:nonlinear_ib", fn="", count=1)
+  c["bottleneck"] = {"fn": "ibjax.bottlenecks.gaussian:gaussian", "dim": 4}
+  c["train"]["ema"] = None
+  found = {}
+  for samples in (1, 3):
+    c["eval"]["samples"] = samples
+    setup = build(c)
+    state = setup.program.init(setup.hyper)
+    batch = {**setup.splits["test"].read(np.arange(32)), "mask": np.ones(32, bool)}
+    found[samples] = jax.jit(setup.program.evaluate)(state, batch, np.int32(0), setup.hyper)
+  assert float(found[3]["distortion_nats"][1]) == 32.0
+  np.testing.assert_array_equal(found[1]["err_frac"][1], found[3]["err_frac"][1])
+  # The mixture is of the means, which all codes of an example share.
+  name = "pairwise_upper_nats"
+  one, three = (float(value[name][0] / value[name][1]) for value in found.values())
+  np.testing.assert_allclose(three, one, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
   ("given", "match"),
   [
