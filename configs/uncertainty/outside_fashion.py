@@ -6,7 +6,16 @@ there is no published number. MNIST and Kuzushiji-MNIST are the outside.
 
 Command: ibjax train --config=configs/uncertainty/outside_fashion.py --workdir=runs/outside_fashion
 
-Expected over 5 seeds: EXPECTED
+Expected on the test split, mean ± standard deviation over 5 seeds (0 to 4), as measured:
+  error, 12 codes averaged    14.02 ± 0.14 %    (14.16, 13.84, 14.14, 14.04, 13.94)
+  rate, I(X;Z) at most        17.4 ± 0.4 nats
+  NLL of the averaged codes   0.396 ± 0.004 nats
+and, of the first 4, the AUROC of
+  MNIST, distance             86.6 ± 0.9 %    (85.4, 87.3, 86.5, 87.1)
+  KMNIST, distance            86.7 ± 1.4 %    (84.6, 86.9, 87.2, 88.0)
+  KMNIST, largest probability 77.8 ± 1.5 %    (78.6, 75.6, 78.9, 77.9)
+  own errors, distance        75.2 ± 1.6 %    (77.2, 73.4, 75.1, 75.1)
+  own errors, largest prob.   87.6 ± 0.3 %    (87.3, 87.5, 87.8, 87.9)
 
 Time: about a minute a seed on 2 cores.
 
