@@ -29,10 +29,12 @@ ADDED = (("ibjax.programs.supervised", "sandwich"),)
 # Rooms and modules whose code is traced: what they compute is in the lowered text.
 TRACED = ("objectives", "bottlenecks", "models", "views", "core", "metrics")
 TRACED_MODULES = (
-  *("ibjax.programs.supervised", "ibjax.programs.update", "ibjax.programs.frame"),
-  *("ibjax.programs.hyper", "ibjax.programs.beta", "ibjax.programs.views"),
-  *("ibjax.programs.penalized_adam", "ibjax.evaluators.classification"),
-  *("ibjax.evaluators.regression", "ibjax.evaluators.robustness", "ibjax.evaluators.rates"),
+  *(
+    f"ibjax.programs.{name}"
+    for name in ("supervised", "network", "update", "frame", "hyper", "beta", "views")
+  ),
+  "ibjax.programs.penalized_adam",
+  *(f"ibjax.evaluators.{name}" for name in ("classification", "regression", "robustness", "rates")),
 )
 
 

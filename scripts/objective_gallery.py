@@ -35,12 +35,10 @@ def objectives() -> dict[str, object]:
   return found
 
 
-def paragraphs(text: str, start: str) -> str:
-  """The paragraph of a docstring that begins with a word, on one line; "" without one."""
-  for part in re.split(r"\n\s*\n", text):
-    if part.strip().startswith(start):
-      return " ".join(part.split())
-  return ""
+def passage(text: str, start: str) -> str:
+  """What a docstring says from some words to the end of their paragraph; "" without them."""
+  found = re.search(rf"(?:^|(?<=\s)){re.escape(start)}.*?(?=\n\s*\n|\Z)", text, re.DOTALL)
+  return " ".join(found[0].split()) if found else ""
 
 
 def entry(name: str, module: object, figure: dict[str, dict[str, str]]) -> str:
@@ -58,13 +56,13 @@ def entry(name: str, module: object, figure: dict[str, dict[str, str]]) -> str:
     "",
     text.partition("\n")[0],
     "",
-    f"- **Minimises**: {paragraphs(text, 'Formula:').removeprefix('Formula: ')}",
+    f"- **Minimises**: {passage(text, 'Formula:').removeprefix('Formula: ')}",
     f"- **Lagrangian**: {form}.",
-    f"- **When**: {paragraphs(text, 'Use it')}",
+    f"- **When**: {passage(text, 'Use it')}",
     f"- **Sees**: {batch}{views}.",
     f"- **Configs**: {', '.join(configs(module.__name__)) or 'none of its own'}.",
     f"- **At equal rate**: {place(name, figure)}",
-    f"- **Source**: {paragraphs(text, 'Source:').removeprefix('Source: ')}",
+    f"- **Source**: {passage(text, 'Source:').removeprefix('Source: ')}",
   ]
   return "\n".join(lines)
 

@@ -37,6 +37,19 @@ def factory(name):
   return getattr(importlib.import_module(name), name.rpartition(".")[2])
 
 
+def objective_of(name, **hyper):
+  """A method's objective, which is given what else of the code it needs, as its file's AUX says."""
+  aux = getattr(importlib.import_module(name), "AUX", {})
+  objective = factory(name)(**hyper)
+
+  def loss(params, state, outputs, *rest):
+    more = {key: make(outputs.code.aux["mean"]) for key, make in aux.items()}
+    code = outputs.code._replace(aux={**outputs.code.aux, **more})
+    return objective.loss(params, state, outputs._replace(code=code), *rest)
+
+  return objective._replace(loss=loss)
+
+
 def cases(room):
   return [
     pytest.param(name, case, id=f"{name.rpartition('.')[2]}: {case.name}")
@@ -160,7 +173,7 @@ def example(n=6, c=3, d=4, dtype=jnp.float32):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_objective_values_are_per_example_float32_with_finite_gradients(name, dtype):
   outputs, batch, spec = example(dtype=dtype)
-  objective = factory(name)()
+  objective = objective_of(name)
   params, state = objective.init(jax.random.key(0), spec)
 
   def loss(params, prediction, mean):
@@ -188,7 +201,7 @@ def test_objective_hyperparameters_may_be_traced_and_vmapped(name):
   }
 
   def run(hyper):
-    objective = build(**hyper)
+    objective = objective_of(name, **hyper)
     params, state = objective.init(jax.random.key(0), spec)
     terms = objective.loss(params, state, outputs, batch, jax.random.key(1), jnp.int32(0))
     return combine(terms, batch["mask"])[0][0]
@@ -203,7 +216,7 @@ def test_objective_hyperparameters_may_be_traced_and_vmapped(name):
 @pytest.mark.parametrize("name", methods("objectives"))
 def test_objective_ignores_masked_examples(name):
   outputs, batch, spec = example()
-  objective = factory(name)()
+  objective = objective_of(name)
   params, state = objective.init(jax.random.key(0), spec)
 
   def value(prediction, mask, code=outputs.code):
@@ -227,7 +240,7 @@ def test_objective_ignores_masked_examples(name):
 @pytest.mark.parametrize("name", methods("objectives"))
 def test_objective_says_whether_examples_are_coupled(name):
   outputs, batch, spec = example()
-  objective = factory(name)()
+  objective = objective_of(name)
   params, state = objective.init(jax.random.key(0), spec)
 
   def first(mean):
@@ -255,7 +268,7 @@ def test_objective_states_its_lagrangian(name):
 def test_objective_takes_targets_or_says_that_it_needs_labels(name):
   outputs, batch, spec = example()
   targets = {**batch, "y": jax.random.normal(jax.random.key(3), (6, 3))}
-  objective = factory(name)()
+  objective = objective_of(name)
   spec = spec._replace(label_probs=jnp.zeros(0), target_dim=3, target_entropy_nats=2.0)
   try:
     params, state = objective.init(jax.random.key(0), spec)
@@ -279,7 +292,7 @@ def test_objective_takes_targets_or_says_that_it_needs_labels(name):
     return combine(terms, batch["mask"])[0][0]
 
   loss(params, outputs.prediction)
-  silent, _ = factory(name)().init(None, spec._replace(target_entropy_nats=None))
+  silent, _ = factory(name)().init(jax.random.key(0), spec._replace(target_entropy_nats=None))
   assert jax.tree.structure(silent) == jax.tree.structure(params)
   with pytest.raises(IbjaxError, match=r"shape"):
     loss(params, outputs.prediction[:, :2])
@@ -288,7 +301,7 @@ def test_objective_takes_targets_or_says_that_it_needs_labels(name):
 @pytest.mark.parametrize("name", methods("objectives"))
 def test_objective_refuses_labels_of_another_length(name):
   outputs, batch, spec = example()
-  objective = factory(name)()
+  objective = objective_of(name)
   params, state = objective.init(jax.random.key(0), spec)
   with pytest.raises(IbjaxError, match=r"shape"):
     short = {**batch, "y": batch["y"][:-1]}
@@ -299,7 +312,7 @@ def test_objective_refuses_labels_of_another_length(name):
 @pytest.mark.parametrize("raw", [-1e4, -80.0, 80.0, 1e4])
 def test_objective_is_finite_from_no_noise_to_all_noise(name, raw):
   _, batch, spec = example()
-  objective, channel = factory(name)(), gaussian(dim=4)
+  objective, channel = objective_of(name), gaussian(dim=4)
   params, state = objective.init(jax.random.key(0), spec)
   mean = jax.random.normal(jax.random.key(2), (6, 4))
 

@@ -12,7 +12,7 @@ from ibjax.core.errors import IbjaxError
 from ibjax.core.types import ObjectiveSpec
 from ibjax.objectives.distortion import gaussian_nats, init_distortion
 from ibjax.report import plots
-from ibjax.train import loop
+from ibjax.train import dry_run, loop
 from ibjax.train.setup import build
 from ibjax.verbs.data import run as data_verb
 from ibjax.verbs.train import run as train_verb
@@ -40,6 +40,10 @@ def source(tmp_path):
 def regress(source, path=VIB, **overrides):
   short = dict(train__duration="20 epochs", data__batch_size=32, eval__every="20 epochs")
   return build(tiny(path, data__source=source, **{**short, **overrides}))
+
+
+def test_a_dry_run_knows_real_valued_targets(source):
+  assert "flops per step" in dry_run.describe(regress(source))
 
 
 def test_gaussian_nats_is_the_density_of_an_independent_implementation():

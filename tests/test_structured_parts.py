@@ -21,6 +21,7 @@ from ibjax.models.mlp import mlp
 from ibjax.models.parallel_mlp import parallel_mlp
 from ibjax.models.per_feature_mlp import per_feature_mlp
 from ibjax.models.twin_mlp import twin_mlp
+from ibjax.views.feature_groups import feature_groups
 
 DATA = pathlib.Path(os.environ.get("IBJAX_DATA_DIR", "/nonexistent"))
 
@@ -92,6 +93,18 @@ def test_gates_are_noisy_in_training_alone_with_the_variance_they_say():
   np.testing.assert_allclose(np.var(noisy), 4 * 0.25, rtol=0.03)
   quiet, _ = model.apply(params, state, x, key=key(1), train=False)
   np.testing.assert_array_equal(quiet, jnp.full((20_000, 1), 2.0))
+
+
+def test_views_keep_whole_groups_and_at_least_one():
+  x = jnp.ones((2000, 6))
+  for keep, expected in [(0.0, 1 / 3), (0.5, 0.5 + 0.125 / 3)]:  # none of three: 1/8
+    found = np.asarray(feature_groups(groups=(1, 2, 3), keep=keep)(x, key()))
+    kept = found[:, [0, 1, 3]]
+    np.testing.assert_array_equal(found, np.repeat(kept, [1, 2, 3], axis=1))
+    assert kept.sum(axis=1).min() == 1.0
+    np.testing.assert_allclose(kept.mean(axis=0), expected, atol=0.04)
+  with pytest.raises(IbjaxError, match="cover 3 values, and an input has 6"):
+    feature_groups(groups=(1, 2))(x, key())
 
 
 # Nested dropout.

@@ -77,12 +77,33 @@ def nested_dropout(
     if train:
       logits = -jnp.square((jnp.arange(1, levels + 1) - center) / spread)
       k = 1 + jax.random.categorical(rng.stream(key, "concepts"), logits)
-      kept = -(-k * dim // levels)
+      kept = kept_width(k, dim, levels)
     value = jnp.where(jnp.arange(dim) < kept, features, 0.0)
     width = jnp.broadcast_to(kept.astype(jnp.float32), features.shape[:1])
     return Code(value=value, rate=None, bits=None, aux={"width": width}), state
 
   return Bottleneck(features=dim, init=init, apply=apply)
+
+
+def kept_width(k: int | Array, dim: int, levels: int) -> int | Array:
+  """Returns how many channels the first k concepts have.
+
+  Formula: ceil(k dim / levels).
+
+  Args:
+    k: a number of concepts, 1..levels.
+    dim: width of the code.
+    levels: number of concepts.
+
+  Returns:
+    A number of channels, 1..dim.
+
+  Example:
+    >>> from ibjax.bottlenecks.nested_dropout import kept_width
+    >>> [kept_width(k, 5, 2) for k in (1, 2)]
+    [3, 5]
+  """
+  return -(-k * dim // levels)
 
 
 CASES = (

@@ -55,7 +55,8 @@ def defaults() -> ml_collections.ConfigDict:
     dict(fn="ibjax.objectives.supervised.cross_entropy:cross_entropy")
   )
 
-  # Augmented views of each training input: an fn of ibjax/views, its keywords, and how many.
+  # Augmented views of each training input: an fn of ibjax/views, its keywords, and how many; with
+  # keep_first=True the first of them is the input as it is.
   c.views = ml_collections.ConfigDict(dict(fn="", count=1))
 
   c.optimizer = ml_collections.ConfigDict(dict(fn="optax:adam", learning_rate=5e-4))
@@ -237,6 +238,56 @@ def few_examples_variant(c: ml_collections.ConfigDict, variant: str) -> ml_colle
     c.train.steps_per_dispatch = 50
     c.train.log_every = "50 steps"
     c.eval.samples = min(c.eval.samples, 4)
+  return c
+
+
+def self_supervised(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """Sets the training of a representation by two views of each image, without labels.
+
+  784-512-256 and a projection 256-64 that the objective compares; a linear decoder reads the code
+  and moves nothing, so that its error says what the code is worth. 10 epochs of 500 examples.
+
+  Args:
+    c: a config; changed in place.
+
+  Returns:
+    The same config.
+  """
+  c.data.batch_size = 500
+  c.encoder.hidden = (512,)
+  c.encoder.activate_out = True
+  c.bottleneck = dict(fn="ibjax.bottlenecks.projection:projection", dim=256, hidden=(256,), out=64)
+  c.views = dict(fn="ibjax.views.image_augmentation:image_augmentation", count=2)
+  c.views.update(dict(shift=0.12, zoom=0.25, stretch=0.15, erase=0.4, noise=0.1))
+  c.optimizer.learning_rate = 1e-3
+  c.train.probe = True
+  c.eval.samples = 1  # nothing is sampled
+  return c
+
+
+def self_supervised_variant(
+  c: ml_collections.ConfigDict, variant: str
+) -> ml_collections.ConfigDict:
+  """Makes a recipe of `self_supervised` ten times as long ("full"), or a few seconds ("smoke").
+
+  Args:
+    c: the finished recipe; changed in place.
+    variant: as `choose_variant` gives it; "" changes nothing.
+
+  Returns:
+    The same config.
+  """
+  if variant == "full":
+    c.train.duration = "100 epochs"
+    c.eval.every = "10 epochs"
+    c.checkpoint.every = "10 epochs"
+  if variant == "smoke":
+    shrink(c)
+    c.bottleneck.update(dict(dim=32, hidden=(32,), out=16))
+    c.views.erase = 0.0  # of 8 by 8 pixels little would be left
+    c.train.duration = "12 epochs"
+    c.eval.every = "4 epochs"
+    c.eval.samples = 1
   return c
 
 

@@ -29,7 +29,7 @@ class Model(NamedTuple):
     init: `init(key, x) -> (params, state)`; x [n, ...] gives the shapes.
     apply: `apply(params, state, x, *, key, train) -> (out [n, d], state)`. A model with a
       distribution over its weights gives "kl_nats" in its state: a scalar in nats, KL(q(w) ||
-      p(w)) of the parameters it was called with.
+      p(w)) of the parameters it was called with. Its "metrics", name -> scalar, are reported.
     random: True when `apply` draws weights at evaluation too, new ones for every row of x.
   """
 
@@ -166,6 +166,7 @@ class Program(NamedTuple):
     forward: `forward(state, x, number, hyper) -> {name: [n, ...]}`, see `Trained.forward`; None
       for a program whose models cannot be assessed.
     gradient: `gradient(state, x, y, number, hyper) -> [n, ...]`, see `Trained.gradient`.
+    decode: `decode(state, code, number, hyper) -> [n, c]`, see `Trained.decode`.
   """
 
   init: Callable[..., Any]
@@ -174,6 +175,7 @@ class Program(NamedTuple):
   predict: Callable[..., dict[str, Array]]
   forward: Callable[..., dict[str, Array]] | None = None
   gradient: Callable[..., Array] | None = None
+  decode: Callable[..., Array] | None = None
 
 
 class Trained(NamedTuple):
@@ -197,6 +199,8 @@ class Trained(NamedTuple):
     config: the run's resolved config.
     target_scale: [t] what a step of 1 in a stored target is in its own unit; () for labels, and
       for targets that are stored in their own unit.
+    decode: `decode(code [n, d]) -> [n, c]`, what the decoder makes of a code that is given: log
+      probabilities, or the prediction of targets.
   """
 
   data: Callable[[str, str], dict[str, Any]]
@@ -208,6 +212,7 @@ class Trained(NamedTuple):
   seed: int
   config: Mapping[str, Any]
   target_scale: tuple[float, ...] = ()
+  decode: Callable[[Any], Any] | None = None
 
 
 class Measurement(NamedTuple):

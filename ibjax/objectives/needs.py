@@ -12,6 +12,12 @@ GIVEN_BY = {
   "mean": ("the mean of a Gaussian code", ("gaussian", "homoscedastic")),
   "log_scale": ("the log scale of a Gaussian code", ("gaussian", "homoscedastic")),
   "log_prob": ("the code's log density under the encoder", ("gaussian", "homoscedastic")),
+  "orthogonality": ("a projection's distance from orthogonality", ("ard_gaussian",)),
+  "active": ("which dimensions are sent", ("ard_gaussian",)),
+  "blocks": ("main and auxiliary codes", ("structured_gaussian",)),
+  "stage": ("a stage of the training", ("structured_gaussian",)),
+  "weights": ("the weights of a mixture of codes", ("structured_gaussian",)),
+  "twin": ("the code of a twin network", ("twin",)),
 }
 
 

@@ -153,7 +153,8 @@ def judge(
     views: augmented views per example; 0 takes the inputs as they are.
 
   Returns:
-    (terms of the copies of all examples, their mask [copies * n], new states, outputs).
+    (terms of the copies of all examples, their mask [copies * n], new states, outputs). Of a
+    coupled objective in evaluation, the terms are of the first code of each example.
   """
   objective, outputs, states, x = forward(
     config,
@@ -168,13 +169,28 @@ def judge(
     samples=samples,
     views=views,
   )
-  copies = samples * max(views, 1)
+  copies, judged = samples * max(views, 1), outputs
+  if objective.couples and not train and samples > 1:
+    # All pairs of all codes would be samples^2 as many, most of them of one input with itself.
+    copies, n = 1, batch["y"].shape[0]
+    judged, x = _first(outputs, n), x[:n]
   tiled = {name: jnp.concatenate([batch[name]] * copies) for name in ("y", "mask")}
   tiled["x"] = x
   terms = objective.loss(
-    params["objective"], states["objective"], outputs, tiled, rng.stream(key, "objective"), step
+    params["objective"], states["objective"], judged, tiled, rng.stream(key, "objective"), step
   )
   return terms, tiled["mask"], {**states, "objective": terms.state}, outputs
+
+
+def _first(outputs: Outputs, n: int) -> Outputs:
+  """The first code of each example."""
+  rows = outputs.code.value.shape[0]
+
+  def cut(leaf: Array) -> Array:
+    return leaf[:n] if leaf.shape[:1] == (rows,) else leaf
+
+  code = jax.tree.map(cut, outputs.code)
+  return outputs._replace(code=code, prediction=outputs.prediction[:n])
 
 
 def _tile(x: Array, samples: int) -> Array:

@@ -23,6 +23,7 @@ from ibjax.evaluators.classification import classification, mean_log_probs
 from ibjax.evaluators.rates import sandwich
 from ibjax.evaluators.regression import regression
 from ibjax.evaluators.robustness import check_epsilons, fast_gradient_sign, fgsm_name
+from ibjax.metrics.mean import mean_state
 from ibjax.programs.beta import is_scheduled, scheduled_beta
 from ibjax.programs.frame import combine
 from ibjax.programs.network import forward, judge, parts
@@ -72,6 +73,9 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
   def run(params, states, batch: Batch, *given, **options):
     terms, mask, states, outputs = judge(config, spec, params, states, batch, *given, **options)
     losses, metrics = combine(terms, mask)
+    for part in ("encoder", "decoder"):
+      for name, value in states[part].get("metrics", {}).items():
+        metrics[name] = mean_state(name, value, mask)
     logits = outputs.prediction.reshape(-1, *batch["mask"].shape, outputs.prediction.shape[-1])
     return losses, metrics, states, outputs, logits
 
@@ -124,13 +128,21 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
   def weights(state: TrainState):
     return state.params if config["train"]["ema"] is None else state.ema
 
+  def look(state: TrainState, x: Array, key: Array, hyper):
+    samples = config["eval"]["samples"]
+    given = (weights(state), state.states, x, key, state.step, hyper)
+    _, outputs, _, _ = forward(config, spec, *given, train=False, samples=samples)
+    return outputs, outputs.prediction.reshape(samples, -1, outputs.prediction.shape[-1])
+
   def evaluate(state: TrainState, batch: Batch, number: Array, hyper) -> MetricState:
     key = rng.stream(rng.root_key(hyper["seed"]), "eval", number)
     samples = config["eval"]["samples"]
     given = (weights(state), state.states, batch, key, state.step, hyper)
-    _, metrics, _, outputs, logits = run(*given, train=False, samples=samples)
     if views > 1:  # what compares views is of views; the scores are of the input as it is
       _, metrics, *_ = run(*given, train=False, samples=1, views=views)
+      outputs, logits = look(state, batch["x"], key, hyper)
+    else:
+      _, metrics, _, outputs, logits = run(*given, train=False, samples=samples)
     for name, values in scores(weights(state), logits, batch["y"]).items():
       metrics[name] = _mean(values, batch["mask"])
     for name, values in sandwich(outputs.code, batch["mask"]).items():
@@ -175,15 +187,9 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
       values["latent"] = code.aux.get("mean", code.value)[:n]
     return values
 
-  def look(state: TrainState, x: Array, number: Array, hyper):
-    key = rng.stream(rng.root_key(hyper["seed"]), "assess", number)
-    samples = config["eval"]["samples"]
-    given = (weights(state), state.states, x, key, state.step, hyper)
-    _, outputs, _, _ = forward(config, spec, *given, train=False, samples=samples)
-    return outputs, outputs.prediction.reshape(samples, -1, outputs.prediction.shape[-1])
-
   def inspect(state: TrainState, x: Array, number: Array, hyper) -> dict[str, Array]:
-    outputs, logits = look(state, x, number, hyper)
+    key = rng.stream(rng.root_key(hyper["seed"]), "assess", number)
+    outputs, logits = look(state, x, key, hyper)
     code, n = outputs.code, x.shape[0]
     found = {**code.aux, "code": code.aux.get("mean", code.value)}
     if code.rate is not None:
@@ -197,15 +203,25 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
     return {**rows, "prediction": mean_log_probs(logits), "logits": mean}
 
   def gradient(state: TrainState, x: Array, y: Array, number: Array, hyper) -> Array:
+    key = rng.stream(rng.root_key(hyper["seed"]), "assess", number)
+
     def loss(x):
-      _, logits = look(state, x, number, hyper)
+      _, logits = look(state, x, key, hyper)
       if spec.target_dim:
         return jnp.sum(jnp.square(jnp.mean(logits, axis=0) - y))
       return -jnp.sum(_at_label(mean_log_probs(logits), y))
 
     return jax.grad(loss)(x)
 
-  return Program(init, make_step(loss, config, spec), evaluate, predict, inspect, gradient)
+  def decode(state: TrainState, code: Array, number: Array, hyper) -> Array:
+    key = rng.stream(rng.root_key(hyper["seed"]), "assess", number)
+    _, _, decoder, _ = parts(config, spec, hyper, state.step)
+    params, kept = weights(state)["decoder"], state.states["decoder"]
+    out, _ = decoder.apply(params, kept, code, key=rng.stream(key, "decoder"), train=False)
+    out = out.astype(jnp.float32)
+    return out if spec.target_dim else jax.nn.log_softmax(out)
+
+  return Program(init, make_step(loss, config, spec), evaluate, predict, inspect, gradient, decode)
 
 
 def _at_label(log_probs: Array, labels: Array) -> Array:

@@ -49,7 +49,7 @@ def count_views(config: Mapping[str, Any]) -> int:
 
 
 def make_views(config: Mapping[str, Any], hyper: Mapping[str, Any], x: Array, key: Array) -> Array:
-  """Augments a batch, once for each view.
+  """Augments a batch, once for each view; with `config.views.keep_first` the first is as it is.
 
   Args:
     config: the resolved config, with `config.views`.
@@ -65,5 +65,7 @@ def make_views(config: Mapping[str, Any], hyper: Mapping[str, Any], x: Array, ke
   """
   section = hyper_lib.section(config, "views", hyper)
   count = section.pop("count")
+  kept = [x] if section.pop("keep_first", False) else []
   augment = bind(section)
-  return jnp.concatenate([augment(x, rng.stream(key, "views", i)) for i in range(count)])
+  made = (augment(x, rng.stream(key, "views", i)) for i in range(len(kept), count))
+  return jnp.concatenate([*kept, *made])

@@ -40,6 +40,7 @@ def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
   program = setup.program
   assert program.forward is not None and program.gradient is not None  # checked by `build`
   forward, gradient = jax.jit(program.forward), jax.jit(program.gradient)
+  decode = jax.jit(program.decode) if program.decode is not None else None
   size = setup.config["eval"]["batch_size"]
   value_range = tuple(setup.config["data"]["value_range"])
 
@@ -71,6 +72,13 @@ def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
       ]
       return np.concatenate(parts)
 
+    def read(code: np.ndarray) -> np.ndarray:
+      assert decode is not None
+      batches = enumerate(_batches(np.asarray(code, np.float32), size))
+      return np.concatenate(
+        [np.asarray(decode(own, rows, i, hyper))[:n] for i, (n, rows) in batches]
+      )
+
     trained = Trained(
       data=data,
       forward=run,
@@ -81,6 +89,7 @@ def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
       seed=config["seed"],
       config=config,
       target_scale=setup.source.target_scale,
+      decode=None if decode is None else read,
     )
     assessors = {name: bind(hyper_lib.section(asked, name, {})) for name in asked}
     return {

@@ -51,10 +51,12 @@ def describe(setup: Setup) -> str:
 
 def _compile_step(setup: Setup) -> Any:
   rows = NamedSharding(setup.mesh, PartitionSpec("data"))
-  n = setup.config["data"]["batch_size"]
+  n, t = setup.config["data"]["batch_size"], setup.spec.target_dim
   batch = {
     "x": jax.ShapeDtypeStruct((n, *setup.spec.x_shape), setup.spec.x_dtype, sharding=rows),
-    "y": jax.ShapeDtypeStruct((n,), jnp.int32, sharding=rows),
+    "y": jax.ShapeDtypeStruct(
+      (n, t) if t else (n,), jnp.float32 if t else jnp.int32, sharding=rows
+    ),
     "mask": jax.ShapeDtypeStruct((n,), jnp.bool_, sharding=rows),
   }
   step = jax.jit(setup.program.step, donate_argnums=0)

@@ -6,7 +6,7 @@ import ast
 import importlib
 import inspect
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ibjax.core import schedules
 from ibjax.core.errors import ConfigError, unknown
@@ -37,7 +37,7 @@ def methods(room: str) -> Iterator[tuple[str, str]]:
   for name in method_modules(f"ibjax.{room}"):
     module = importlib.import_module(name)
     factory = getattr(module, name.rpartition(".")[2], None)
-    if inspect.isfunction(factory) and factory.__module__ == name:
+    if inspect.isfunction(factory) and factory.__module__ == name and _named(room, factory):
       yield f"{name}:{factory.__name__}", _first_line(factory)
 
 
@@ -94,6 +94,14 @@ def run(argv: Sequence[str]) -> int:
     width = max(len(name) for name, _ in rows)
     print(kind, *(f"  {name:<{width}}  {text}" for name, text in rows), sep="\n")
   return 0
+
+
+def _named(room: str, factory: Callable[..., object]) -> bool:
+  """Whether a config can name it: a program, or a factory whose keywords all have defaults."""
+  if room == "programs":
+    return True
+  parameters = inspect.signature(factory).parameters.values()
+  return all(p.default is not p.empty or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def _first_line(thing: object) -> str:

@@ -1,0 +1,28 @@
+"""VICReg on MNIST: two views, 784-512-256.
+
+Paper: Bardes et al. 2022, "VICReg: variance-invariance-covariance regularization for
+self-supervised learning" (arXiv:2105.04906).
+
+Command: ibjax train --config=configs/representation/vicreg_mnist.py --workdir=runs/vicreg
+
+The error is that of a linear probe on the code, on clean inputs; the paper's networks and data are
+larger.
+
+Expected on the test split, mean ± standard deviation over 5 seeds (0 to 4): not run.
+
+Time: not measured.
+
+Arguments: `full` is 100 epochs, not run; `smoke` is the same method on scikit-learn's digits, in
+seconds.
+"""
+
+from ibjax.core import config as base
+
+
+def get_config(argument: str = ""):
+  """Returns the recipe; `argument` is "", "full" (100 epochs) or "smoke" (seconds)."""
+  variant = base.choose_variant(argument)
+  c = base.self_supervised(base.defaults())
+  c.objective = dict(fn="ibjax.objectives.representation.vicreg:vicreg", invariance=25.0)
+  c.objective.update(dict(variance=25.0, covariance=1.0))
+  return base.self_supervised_variant(c, variant)

@@ -1,0 +1,1 @@
+"""Objectives of models that generate their input again from the code."""

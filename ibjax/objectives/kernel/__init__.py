@@ -1,0 +1,1 @@
+"""Objectives made of kernels between the examples of a batch."""
