@@ -93,6 +93,56 @@ def lowered(config: dict) -> dict[str, str]:
   }
 
 
+def lowered_training(config: dict) -> dict[str, str]:
+  """The same of a config whose program measures what it trains by its section "recipe".
+
+  Args:
+    config: the resolved config of a line.
+
+  Returns:
+    {"training": hash}.
+  """
+  import jax
+
+  from ibjax.programs import generalisation as module
+
+  class Taken(Exception):
+    """Carries the text out of the measurement, before anything is compiled."""
+
+  def trainer(*asked):
+    def take(*arguments):
+      raise Taken(jax.jit(module._training(*asked)).lower(*arguments).as_text())
+
+    return take
+
+  module._trainer = trainer
+  measurement = module.generalisation(config)
+  try:
+    measurement.measure(measurement.parts[0])
+  except Taken as taken:
+    return {"training": hashlib.sha256(taken.args[0].encode()).hexdigest()[:16]}
+  raise SystemExit("the measurement trained nothing")
+
+
+def program_of(config: dict) -> str:
+  """What configs of one compiled program share; a config that trains nothing has its own.
+
+  Args:
+    config: the resolved config of a line.
+
+  Returns:
+    A text.
+  """
+  from ibjax.programs.hyper import static_key
+
+  if "train" in config:
+    return static_key(config)
+  if "recipe" in config:
+    recipe = static_key({**config["recipe"], "seed": config["seed"]})
+    return f"{recipe} {json.dumps(config['training'])} {config['data']['n']}"
+  return json.dumps(config)
+
+
 def describe(config: dict) -> dict:
   """What the tree on the path makes of a config.
 
@@ -114,7 +164,11 @@ def describe(config: dict) -> dict:
   return {
     "code": code_lib.code_version(config),
     "modules": found,
-    "lowered": lowered(config) if "train" in config else {},
+    "lowered": lowered(config)
+    if "train" in config
+    else lowered_training(config)
+    if "recipe" in config
+    else {},
   }
 
 
@@ -156,6 +210,8 @@ def differences(old: dict, new: dict) -> list[str]:
   names = [name for name, text in old["lowered"].items() if new["lowered"][name] != text]
   for module, syntax in old["modules"].items():
     traced = module.split(".")[1] in TRACED or module in TRACED_MODULES
+    if "training" in old["lowered"] and module == "ibjax.evaluators.rates":
+      traced = False  # these measure on the host
     if not (traced and old["lowered"]) and new["modules"].get(module) != syntax:
       names.append(module)
   return names
@@ -177,8 +233,6 @@ def main() -> int:
     return 0
   if options.old is None:
     parser.error("name the tree that made the results, e.g. a git worktree of that commit")
-  from ibjax.programs.hyper import static_key
-
   folders = options.experiments or sorted(
     path.parent for path in (HERE / "experiments").glob("*/results.jsonl")
   )
@@ -187,10 +241,7 @@ def main() -> int:
     path = folder / "results.jsonl"
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     # One program each; configs that measure have no program, and are told apart by what they name.
-    keys = [
-      static_key(line["config"]) if "train" in line["config"] else json.dumps(line["config"])
-      for line in lines
-    ]
+    keys = [program_of(line["config"]) for line in lines]
     groups = {key: line["config"] for key, line in zip(keys, lines)}
     before, after = (ask(tree, list(groups.values())) for tree in (options.old.resolve(), HERE))
     verdicts = dict(zip(groups, zip(before, after)))

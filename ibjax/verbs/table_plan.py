@@ -156,7 +156,7 @@ def _check_pooled(
         raise ConfigError(
           f"{where} pools the cells '{there[0]}' and '{cell}', which are different settings:\n  "
           + "\n  ".join(lines)
-          + "\nPooled cells may differ in data.source (data.tasks of a config that measures) and in "
+          + "\nPooled cells may differ in data.source (data.tasks where a run measures) and "
           "seed only; give the others rows or points of their own."
         )
     seen: dict[str, str] = {}
