@@ -1,9 +1,10 @@
 """Distance aware bottleneck on MNIST: 784-256-256, 8 dimensions, a codebook of 10 Gaussians.
 
-Paper: Apostolopoulou et al. 2024, "A rate-distortion view of uncertainty quantification" (ICML):
-dimension, codebook, temperature and beta are those of its images; the data and the small network
-are ours, so there is no published number. Full covariances, and the codebook learned in one step
-with the network (see ibjax/bottlenecks/distance_aware.py for what differs and why).
+Paper: Apostolopoulou et al. 2024, "A rate-distortion view of uncertainty quantification"
+(arXiv:2406.10775): dimension, codebook, temperature and beta are those of its images; the data and
+the small network are ours, so there is no published number. Full covariances, and the codebook
+learned in one step with the network (see ibjax/bottlenecks/distance_aware.py for what differs and
+why).
 
 Command: ibjax train --config=configs/uncertainty/dab_mnist.py --workdir=runs/dab_mnist
 

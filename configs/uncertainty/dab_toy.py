@@ -1,8 +1,9 @@
 """Distance aware bottleneck on 20 points of a cubic: 1-100-100, 8 dimensions, 2 Gaussians.
 
-Paper: Apostolopoulou et al. 2024, "A rate-distortion view of uncertainty quantification" (ICML),
-its synthetic regression: y = x^3 with noise of variance 9 at 20 inputs in [-4, 4], dimension 8,
-temperature 5, beta 1. Its code draws noise of standard deviation 9; this is 3.
+Paper: Apostolopoulou et al. 2024, "A rate-distortion view of uncertainty quantification"
+(arXiv:2406.10775), its synthetic regression: y = x^3 with noise of variance 9 at 20 inputs in
+[-4, 4], dimension 8, temperature 5, beta 1. Its code draws noise of standard deviation 9; this is
+3.
 
 Command: ibjax train --config=configs/uncertainty/dab_toy.py --workdir=runs/dab_toy
 

@@ -1,7 +1,7 @@
 """Distance aware bottleneck (DAB): a codebook of Gaussians, and how far from it an input is.
 
 Source: Apostolopoulou et al. 2024, "A rate-distortion view of uncertainty quantification"
-(ICML 2024).
+(arXiv:2406.10775).
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ def distance_aware(
     >>> code.value.shape, code.rate.shape, state["scatter"].shape
     ((4, 2), (4,), (3, 2, 2))
 
-  Source: Apostolopoulou et al. 2024 (ICML), the rate-distortion objective over encoder and codebook
-  and its alternating updates; set-up of its code for images (d 8, K 10, tau 1, beta 1e-3).
+  Source: Apostolopoulou et al. 2024 (arXiv:2406.10775), the rate-distortion objective over encoder
+  and codebook and its alternating updates; set-up of its code for images (d 8, K 10, tau 1, beta
+  1e-3).
   """
   checks.at_least("dim", dim, 1)
   checks.at_least("components", components, 1)

@@ -119,7 +119,10 @@ def fit(
   values, vectors = np.linalg.eigh(within.T @ within / n)
   real = values > max(values.max(), 0.0) * 1e-10
   whiten = vectors * np.where(real, np.where(real, values, 1.0) ** -0.5, 0.0)
-  search = NearestNeighbors(n_neighbors=neighbours).fit(_unit(kept) if normalise else kept)
+  # All distances: with many neighbours or columns a tree is slower.
+  search = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(
+    _unit(kept) if normalise else kept
+  )
   return Reference(centre, axes, means, whiten, search, normalise)
 
 

@@ -17,7 +17,7 @@ from ibjax.core.types import DataSpec
 
 SECTIONS = (
   *("views", "encoder", "bottleneck", "decoder", "objective", "beta_schedule"),
-  *("optimizer", "schedule", "train"),
+  *("optimizer", "schedule", "train", "co_teaching"),
 )
 
 
