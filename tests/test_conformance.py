@@ -20,7 +20,10 @@ from ibjax.programs.frame import combine
 ROOMS = ("objectives", "bottlenecks", "models", "views")
 # What else a method file of a room may import: the estimators' mathematics, never its machinery.
 BORROWED = {
-  "objectives": tuple(f"ibjax.estimators.base.{name}" for name in ("bounds", "gram", "kernels"))
+  "objectives": tuple(
+    f"ibjax.estimators.base.{name}"
+    for name in ("bounds", "gram", "kernels", "lipschitz", "networks")
+  )
 }
 
 

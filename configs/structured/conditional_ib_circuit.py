@@ -5,9 +5,13 @@ of Fischer 2020 (arXiv:2002.05379). The recipe is ours.
 
 Command: ibjax train --config=configs/structured/conditional_ib_circuit.py --workdir=runs/try
 
-Expected numbers: not run yet.
+Measured, seed 0 alone (five seeds not run), over the whole table:
+  error, 4 codes averaged     0 %
+  I(X;Z|S) at most            0.788 nats
+  I(X;Z) at least             1.138 nats (what the code says of the known bit is free)
+  I(Y;Z) at least             0.668 nats of 0.675
 
-Time: not measured
+Time: 343 s on 2 shared cores (7 to 15 steps a second).
 
 Arguments: `full` is ten times as long, not run; `smoke` is 200 steps.
 """

@@ -7,7 +7,7 @@ Command: ibjax train --config=configs/structured/cvib_mnist.py --workdir=runs/tr
 
 Expected numbers: not run yet.
 
-Time: not measured
+Time: not measured.
 
 Arguments: `full` is 200 epochs, not run; `smoke` is scikit-learn's digits, in seconds.
 """

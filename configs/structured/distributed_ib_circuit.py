@@ -8,7 +8,7 @@ Command: ibjax train --config=configs/structured/distributed_ib_circuit.py --wor
 
 Expected numbers: not run yet.
 
-Time: not measured
+Time: not measured.
 
 Arguments: `full` is ten times as long, not run; `smoke` is 200 steps.
 """

@@ -8,7 +8,7 @@ Command: ibjax train --config=configs/structured/multi_view_ib_mfeat.py --workdi
 
 Expected numbers: not run yet.
 
-Time: not measured
+Time: not measured.
 
 Arguments: `full` is ten times as long, not run; `smoke` is two halves of an image of
 scikit-learn's digits, in seconds.

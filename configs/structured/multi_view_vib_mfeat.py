@@ -5,9 +5,13 @@ data integration" (arXiv:2102.03014), for the encoder; data and sizes are ours.
 
 Command: ibjax train --config=configs/structured/multi_view_vib_mfeat.py --workdir=runs/try
 
-Expected numbers: not run yet.
+Measured on the test split, seed 0 alone (five seeds not run):
+  error, 12 codes averaged    1.0 %
+  error, one code             1.75 %
+  rate, I(X;Z) at most        11.7 nats
+  distortion                  0.105 nats
 
-Time: not measured
+Time: 62 s on 2 shared cores.
 
 Arguments: `full` is ten times as long, not run; `smoke` is two halves of an image of
 scikit-learn's digits, in seconds.

@@ -8,7 +8,7 @@ Command: ibjax train --config=configs/structured/o_vib_mnist.py --workdir=runs/t
 
 Expected numbers: not run yet.
 
-Time: not measured
+Time: not measured.
 
 Arguments: `full` is 200 epochs, not run; `smoke` is scikit-learn's digits, in seconds.
 """

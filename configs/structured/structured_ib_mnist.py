@@ -8,7 +8,7 @@ Command: ibjax train --config=configs/structured/structured_ib_mnist.py --workdi
 
 Expected numbers: not run yet.
 
-Time: not measured
+Time: not measured.
 
 Arguments: `full` is 30 epochs a stage, not run; `smoke` is scikit-learn's digits, in seconds.
 """

@@ -69,9 +69,7 @@ FIGURES = (
 def derive(row, config):
   """The middle of the two bounds on I(X;Z), where they are within half a nat of each other."""
   del config
-  lower, upper = (
-    row.get(f"test/i_xz_{name}_nats") for name in ("infonce_lower", "loo_upper")
-  )
+  lower, upper = (row.get(f"test/i_xz_{name}_nats") for name in ("infonce_lower", "loo_upper"))
   if lower is None or upper is None or upper - lower > 0.5 or lower <= 0:
     return {}
   return {RATE: 0.5 * (lower + upper)}

@@ -1,7 +1,7 @@
 """Which runs: six methods on 5,000 images whose labels are partly wrong, with one small network.
 
-784-128-128-32 and a linear decoder, 30 epochs: long enough for plain training to begin to learn
-wrong labels by heart, which the methods are to prevent. What is reported is the last epoch's.
+784-128-128-32 and a linear decoder, 30 epochs: few right labels for each class, so that the wrong
+ones do harm. What is reported is the last epoch's.
 """
 
 DATA = {"mnist": "mnist", "fashion": "tfds:fashion_mnist:3.0.1"}

@@ -6,6 +6,8 @@ matrix is small enough to be kept, is differentiated at every step, and has rows
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -341,8 +343,21 @@ def _centred(matrix: Array, mask: Array) -> Array:
 
 def _shrunk(centred: Array, mask: Array, epsilon: Scalar) -> Array:
   """K' (K' + e I)^-1 = I - e (K' + e I)^-1, e = epsilon m; zero in masked rows."""
-  identity = jnp.eye(len(centred))
+  identity = jnp.eye(len(centred), dtype=centred.dtype)
   e = epsilon * _count(mask)
-  factor = jax.scipy.linalg.cho_factor(centred + e * identity, lower=True)
-  inverse = jax.scipy.linalg.cho_solve(factor, identity)
-  return _masked(identity - e * inverse, mask)
+  return _masked(identity - e * _inverse(centred + e * identity), mask)
+
+
+@jax.custom_jvp
+def _inverse(matrix: Array) -> Array:
+  """Inverse of a symmetric positive definite matrix."""
+  factor = jax.scipy.linalg.cho_factor(matrix, lower=True)
+  return jax.scipy.linalg.cho_solve(factor, jnp.eye(len(matrix), dtype=matrix.dtype))
+
+
+@_inverse.defjvp
+def _inverse_slope(primals, tangents):
+  # Two products: differentiating the decomposition takes twice the time.
+  inverse = _inverse(*primals)
+  product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+  return inverse, -product(product(inverse, tangents[0]), inverse)

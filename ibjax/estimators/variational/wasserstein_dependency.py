@@ -18,13 +18,13 @@ from ibjax.core.estimate import Value
 from ibjax.core.types import Case, Scalar
 from ibjax.estimators.base.contract import Estimator
 from ibjax.estimators.base.fit import fit
+from ibjax.estimators.base.lipschitz import apply_sorting, gradient_norms, unit_layer
 from ibjax.estimators.base.networks import init_mlp
 from ibjax.estimators.base.splits import centre, scale, split
 
 Array = jax.Array
 Tree = Any
 CONSTRAINTS = ("spectral", "penalty")
-_POWER_STEPS, _BJORCK_STEPS = 4, 8
 
 
 def wasserstein_dependency(
@@ -149,7 +149,7 @@ def _fit_and_report(
     layer["w"] = left @ right
 
   def critic(params, pairs):
-    return _apply([_unit(layer) for layer in params] if bounded else params, pairs)
+    return apply_sorting([unit_layer(layer) for layer in params] if bounded else params, pairs)
 
   def loss(params, rows, key):
     x, y = rows
@@ -159,7 +159,7 @@ def _fit_and_report(
     total = jnp.mean(critic(params, false)) - jnp.mean(critic(params, true))
     if not bounded:
       mix = rng.uniform(rng.stream(key, "mix"), (len(x), 1))
-      between = _slopes(params, mix * true + (1.0 - mix) * false)
+      between = gradient_norms(params, mix * true + (1.0 - mix) * false)
       total += penalty * jnp.mean(jnp.square(jax.nn.relu(between - 1.0)))
     return total
 
@@ -176,52 +176,21 @@ def _fit_and_report(
   x, y = parts.test
   best = fitted.params
   if bounded:  # now exactly: the steps above leave norms a little off one
-    best = [_unit(layer) for layer in best]
+    best = [unit_layer(layer) for layer in best]
     best = [
       {"w": layer["w"] / jnp.linalg.norm(layer["w"], ord=2), "b": layer["b"]} for layer in best
     ]
   true = jnp.concatenate([x, y], axis=1)
   places = 1 + jnp.arange(shifts) * max((len(x) - 1) // shifts, 1) % max(len(x) - 1, 1)
   false = jnp.stack([jnp.concatenate([x, jnp.roll(y, place, axis=0)], axis=1) for place in places])
-  slopes = _slopes(best, jnp.concatenate([true, false[0]]))
+  slopes = gradient_norms(best, jnp.concatenate([true, false[0]]))
   largest = jnp.max(slopes)
-  others = jnp.mean(jax.lax.map(lambda pairs: _apply(best, pairs), false), axis=0)
+  others = jnp.mean(jax.lax.map(lambda pairs: apply_sorting(best, pairs), false), axis=0)
   return {
-    "local": (_apply(best, true) - others) / jnp.maximum(largest, 1.0),
+    "local": (apply_sorting(best, true) - others) / jnp.maximum(largest, 1.0),
     "largest_slope": largest,
     "best_step": fitted.best_step,
   }
-
-
-def _unit(layer: Tree) -> Tree:
-  """A layer with all singular values brought near one: slopes neither grow nor fade."""
-  w = layer["w"]
-  v = jnp.ones(w.shape[1])
-  for _ in range(_POWER_STEPS):
-    v = w.T @ (w @ v)
-    v = v / jnp.maximum(jnp.linalg.norm(v), 1e-12)
-  w = w / jnp.linalg.norm(w @ jax.lax.stop_gradient(v))
-  tall = w.shape[0] >= w.shape[1]
-  for _ in range(_BJORCK_STEPS):
-    gram = w.T @ w if tall else w @ w.T
-    w = 1.5 * w - 0.5 * (w @ gram if tall else gram @ w)
-  return {"w": w, "b": layer["b"]}
-
-
-def _apply(params: Tree, pairs: Array) -> Array:
-  """[n, d] -> [n]; between layers neighbours are sorted, which keeps the length of gradients."""
-  h = pairs.T
-  for i, layer in enumerate(params):
-    if i:
-      a, b = jnp.split(h, 2)
-      h = jnp.concatenate([jnp.maximum(a, b), jnp.minimum(a, b)])
-    h = layer["w"] @ h + layer["b"][:, None]
-  return h[0]
-
-
-def _slopes(params: Tree, pairs: Array) -> Array:
-  gradient = jax.vmap(jax.grad(lambda row: _apply(params, row[None])[0]))(pairs)
-  return jnp.sqrt(jnp.sum(jnp.square(gradient), axis=-1) + 1e-12)
 
 
 def _signs(flip: float, n: int = 2000):

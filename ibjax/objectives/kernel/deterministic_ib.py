@@ -39,7 +39,9 @@ def deterministic_ib(
   not: there is no unique translation. This one takes S, which counts the distinguishable states of
   the code at the scale of the kernel: exp(S) is about how many clusters a batch falls into. It
   differs from `matrix_renyi_ib` by not subtracting what x does not explain, so that it needs no
-  kernel on x at gamma = 0. Use it to quantise a code softly, to few states.
+  kernel on x at gamma = 0. Use it to quantise a code softly, to few states. A code scaled far below
+  its width is one state for the kernel, whatever a decoder of large weights reads from it: add
+  noise where the limit must hold.
 
   Args:
     beta: price of a nat of entropy, >= 0; may be traced.

@@ -41,6 +41,8 @@ def hsic_regularizer(
   Use it to compress a deterministic code without noise, bins or a bound. A width must suit the
   distances: "hsic" goes to 0 for one far too large or small, and "nhsic" to n - 1 as epsilon goes
   to 0, whatever the data. With a "median" width of z, scaling the code down gains nothing.
+  With another, a deterministic code scaled far below its width has no dependence for the kernel and
+  all of it for a decoder of large weights: add noise where the limit must hold.
 
   Args:
     beta: price of dependence on the input, >= 0; may be traced.

@@ -36,7 +36,9 @@ def matrix_renyi_ib(
 
   Use it to compress a deterministic code. I resembles Shannon's information without being it: it
   lies in [0, log n] for n examples, set by the widths, so that rates compare at one n and one
-  choice of widths. The paper takes s from distances to nearest neighbours in each batch.
+  choice of widths. A code scaled far below its width has no information for the kernel and all of
+  it for a decoder of large weights: add noise where the limit must hold. The paper takes s from
+  distances to nearest neighbours in each batch.
 
   Args:
     beta: price of a nat, >= 0; may be traced.
