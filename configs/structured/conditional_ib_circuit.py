@@ -5,7 +5,7 @@ of Fischer 2020 (arXiv:2002.05379). The recipe is ours.
 
 Command: ibjax train --config=configs/structured/conditional_ib_circuit.py --workdir=runs/try
 
-Measured, seed 0 alone (five seeds not run), over the whole table:
+Expected on the whole table, mean ± standard deviation over 5 seeds: not run. Seed 0, as measured:
   error, 4 codes averaged     0 %
   I(X;Z|S) at most            0.788 nats
   I(X;Z) at least             1.138 nats (what the code says of the known bit is free)

@@ -5,7 +5,7 @@ analysis" (arXiv:2303.02846), on images in place of text; sizes and weights are 
 
 Command: ibjax train --config=configs/structured/cvib_mnist.py --workdir=runs/try
 
-Expected numbers: not run yet.
+Expected on the test split, mean ± standard deviation over 5 seeds: not run.
 
 Time: not measured.
 

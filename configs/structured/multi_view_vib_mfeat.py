@@ -5,7 +5,7 @@ data integration" (arXiv:2102.03014), for the encoder; data and sizes are ours.
 
 Command: ibjax train --config=configs/structured/multi_view_vib_mfeat.py --workdir=runs/try
 
-Measured on the test split, seed 0 alone (five seeds not run):
+Expected on the test split, mean ± standard deviation over 5 seeds: not run. Seed 0, as measured:
   error, 12 codes averaged    1.0 %
   error, one code             1.75 %
   rate, I(X;Z) at most        11.7 nats
