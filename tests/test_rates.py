@@ -59,6 +59,24 @@ def test_both_equal_a_dense_computation_in_double_precision():
   np.testing.assert_allclose(found[UPPER], upper, atol=2e-4)
 
 
+def test_members_of_a_population_have_their_own_bounds():
+  """One scale of noise each: jitted and mapped at once, XLA once compiled this wrongly."""
+  mean = jax.random.normal(jax.random.key(0), (128, 16))
+  noise = jax.random.normal(jax.random.key(1), (128, 16))
+
+  def given(scale):
+    log_scale = jnp.full_like(mean, jnp.log(scale))
+    log_prob = gaussian_log_prob(scale * noise, jnp.zeros_like(mean), log_scale)
+    aux = {"mean": mean, "log_scale": log_scale, "log_prob": log_prob}
+    return sandwich(Code(mean + scale * noise, None, None, aux), jnp.ones(128, bool))
+
+  scales = jnp.array([0.3, 1.0])
+  together, alone = jax.jit(jax.vmap(given))(scales), [given(scale) for scale in scales]
+  for name in (LOWER, UPPER):
+    wanted = jnp.stack([one[name] for one in alone])
+    np.testing.assert_allclose(together[name], wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_masked_examples_are_not_there():
   given = code(20, 2, 0.5)
   mask = jnp.arange(20) < 12

@@ -56,11 +56,15 @@ def sandwich(code: Code, mask: Array) -> dict[str, Array]:
   center = jnp.mean(mean, axis=0)  # products of far numbers lose the small differences
   value, mean = value - center, mean - center
   precision = jnp.exp(-2.0 * log_scale)
-  dot = lambda a, b: jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)  # noqa: E731
-  squares = (
-    dot(jnp.square(value), precision)
-    - 2.0 * dot(value, mean * precision)
-    + jnp.sum(jnp.square(mean) * precision, axis=-1)
+  # sum_d (z_id - mu_jd)^2 / s_jd^2 as one product of matrices. As a sum of two of them and a row,
+  # XLA (CPU, jax 0.10) compiles it wrongly under `vmap` where s is one number per member.
+  own_side = [jnp.square(value), value, jnp.ones((n, 1))]
+  last = jnp.sum(jnp.square(mean) * precision, axis=-1, keepdims=True)
+  other_side = [precision, -2.0 * mean * precision, last]
+  squares = jnp.matmul(
+    jnp.concatenate(own_side, axis=-1),
+    jnp.concatenate(other_side, axis=-1).T,
+    precision=jax.lax.Precision.HIGHEST,
   )
   constant = jnp.sum(2.0 * log_scale + LOG_2PI, axis=-1)
   scores = -0.5 * (jnp.maximum(squares, 0.0) + constant)
