@@ -1,7 +1,8 @@
 """Any objective, on a bounded code with noise of a fixed size, on the network all are compared on.
 
-Paper: none; the comparison is this project's own (experiments/equal_rate). VIB at beta = 0, which is cross-entropy, is
-the default; an override of config.objective.fn puts another objective in its place.
+Paper: none; the comparison is this project's own (experiments/equal_rate). VIB at
+beta = 0, which is cross-entropy, is the default; an override of config.objective.fn puts another
+objective in its place.
 
 Command: ibjax train --config=configs/comparison/fixed_noise_mnist.py --workdir=runs/fixed_noise \
   --config.objective.fn=ibjax.objectives.kernel.hsic_regularizer:hsic_regularizer
