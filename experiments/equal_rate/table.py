@@ -42,9 +42,10 @@ TABLES = tuple(
   dict(
     name=f"at_{rate:g}_nats",
     title=f"At {rate:g} nats of I(X;Z)",
-    rate=RATE,
     columns=COLUMNS,
-    rows=tuple(dict(label=method, curve=(f"{method}/*",), at=rate) for method in METHODS),
+    rows=tuple(
+      dict(label=method, curve=(f"{method}/*",), at=rate, rate=RATE) for method in METHODS
+    ),
   )
   for rate in RATES
 )
