@@ -3,7 +3,8 @@
 One update is the Blahut-Arimoto iteration of Tishby, Pereira and Bialek 1999; three of them make a
 cycle of squared extrapolation (SQUAREM; Varadhan and Roland 2008, Scandinavian Journal of
 Statistics 35:335), which is taken only where it lowers the Lagrangian, so that this never rises.
-Clusters are kept by the logarithms of p(t) and p(y|t).
+Clusters are kept by the logarithms of p(t) and p(y|t). Inside, encoders are [..., kt, kx]: products
+with the table are then one large matrix product, however many problems there are.
 
 Source: Tishby, Pereira and Bialek 1999, "The information bottleneck method" (arXiv:physics/0004057)
 section 3; Strouse and Schwab 2017, "The deterministic information bottleneck" (Neural Computation
@@ -67,7 +68,7 @@ def update(encoder: Array, beta: Array, alpha: Array, data: Table) -> tuple[Arra
   new encoder.
 
   Args:
-    encoder: [..., kx, kt] p(t|x).
+    encoder: [..., kt, kx] p(t|x), x last.
     beta: [...], multiplies I(T;Y).
     alpha: scalar, 1 for the information bottleneck, towards 0 for the deterministic one.
     data: from `table`.
@@ -75,17 +76,19 @@ def update(encoder: Array, beta: Array, alpha: Array, data: Table) -> tuple[Arra
   Returns:
     (new encoder, value [...]), nats.
   """
-  both = jnp.einsum("xy,...xt->...yt", data.joint, encoder)
-  cluster = jnp.sum(both, axis=-2)
-  log_cluster = jnp.log(jnp.where(cluster > 0, cluster, 1.0))[..., None, :]
+  both = encoder @ data.joint
+  cluster = jnp.sum(both, axis=-1, keepdims=True)
+  log_cluster = jnp.log(jnp.where(cluster > 0, cluster, 1.0))
   log_given = jnp.where(both > 0, jnp.log(jnp.where(both > 0, both, 1.0)) - log_cluster, -_NEVER)
-  divergence = data.negentropy[:, None] - jnp.einsum("xy,...yt->...xt", data.given, log_given)
+  divergence = data.negentropy - log_given @ data.given.T
   logits = (log_cluster - beta[..., None, None] * divergence) / alpha
   # An empty cluster costs nothing at beta = 0 by its divergence alone.
-  logits = jnp.where(cluster[..., None, :] > 0, logits, -_NEVER)
-  log_z = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
-  value = -alpha * jnp.einsum("x,...x->...", data.weight, log_z[..., 0])
-  return jnp.exp(logits - log_z), value
+  logits = jnp.where(cluster > 0, logits, -_NEVER)
+  most = jnp.max(logits, axis=-2, keepdims=True)
+  share = jnp.exp(logits - most)
+  total = jnp.sum(share, axis=-2, keepdims=True)
+  value = -alpha * jnp.sum(data.weight * (jnp.log(total) + most)[..., 0, :], axis=-1)
+  return share / total, value
 
 
 def _cycle(encoder: Array, beta: Array, alpha: Array, data: Table) -> tuple[Array, Array, Array]:
@@ -97,7 +100,7 @@ def _cycle(encoder: Array, beta: Array, alpha: Array, data: Table) -> tuple[Arra
   stride = jnp.maximum(jnp.sqrt(size / jnp.maximum(curvature, 1e-30)), 1.0)
   further = encoder + 2.0 * stride * change + stride**2 * bend
   further = jnp.maximum(further, 0.1 * second)  # no cluster is killed by an extrapolation
-  third, reached = update(further / jnp.sum(further, axis=-1, keepdims=True), beta, alpha, data)
+  third, reached = update(further / jnp.sum(further, axis=-2, keepdims=True), beta, alpha, data)
   slack = 8.0 * jnp.finfo(encoder.dtype).eps * (1.0 + beta)  # rounding is no rise
   taken = reached <= value + slack
   best = jnp.where(taken, reached, value)
@@ -133,17 +136,18 @@ def converge(
   Returns:
     (encoders [n, kx, kt], values [n] as in `update`, what the last cycle won [n]), nats.
   """
-  return _run(encoder, beta, alpha, data, tolerance, cycles)
+  found, value, won = _run(encoder.mT, beta, alpha, data, tolerance, cycles)
+  return found.mT, value, won
 
 
 @functools.partial(jax.jit, static_argnames="cycles")
 def anneal(
   starts: Array,
+  random: Array,
   betas: Array,
   noise: Array,
   alpha: Array,
   data: Table,
-  key: Array,
   tolerance: Array,
   cycles: int,
 ) -> Array:
@@ -151,11 +155,12 @@ def anneal(
 
   Args:
     starts: [restarts, kx, kt].
+    random: [restarts, kx, kt] encoders that are mixed in.
     betas: [b], in the order in which they are visited.
-    noise: [restarts] weight of a random encoder mixed in before each beta.
+    noise: [restarts] weight of the random encoder before each beta, its rows turned by one more
+      value of x every time.
     alpha: scalar.
     data: from `table`.
-    key: of the random encoders.
     tolerance: nats, see `converge`.
     cycles: the most there may be at each beta.
 
@@ -163,13 +168,12 @@ def anneal(
     [b, kx, kt] the best encoder of each beta.
   """
 
-  def visit(encoders, given):
-    beta, key = given
-    random = jax.random.exponential(key, encoders.shape, encoders.dtype)
-    random /= jnp.sum(random, axis=-1, keepdims=True)
+  def visit(carry, beta):
+    encoders, random = carry
+    random = jnp.roll(random, 1, axis=2)
     mixed = encoders + noise[:, None, None] * (random - encoders)
     beta = jnp.broadcast_to(beta, starts.shape[:1])
     encoders, values, _ = _run(mixed, beta, alpha, data, tolerance, cycles)
-    return encoders, encoders[jnp.argmin(values)]
+    return (encoders, random), encoders[jnp.argmin(values)]
 
-  return jax.lax.scan(visit, starts, (betas, jax.random.split(key, len(betas))))[1]
+  return jax.lax.scan(visit, (starts.mT, random.mT), betas)[1].mT

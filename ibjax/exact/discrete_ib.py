@@ -251,11 +251,11 @@ def _anneal(joint, falling, clusters, restarts, alpha, seed):
   starts = (1.0 - share) * base + share * random
   found = blahut_arimoto.anneal(
     jnp.asarray(starts, jnp.float32),
+    jnp.asarray(random, jnp.float32),
     jnp.asarray(falling, jnp.float32),
     jnp.asarray(0.2 * share[:, 0, 0], jnp.float32),
     jnp.float32(alpha),
     blahut_arimoto.table(joint, jnp.float32),
-    jax.random.key(seed),
     jnp.float32(_ROUGH[0]),
     _ROUGH[1],
   )
