@@ -8,6 +8,7 @@ import pytest
 from scipy.optimize import brentq
 
 from ibjax.core.errors import InputError
+from ibjax.exact.critical_betas import critical_betas
 from ibjax.exact.discrete_ib import curve, discrete_ib, used_clusters
 from ibjax.exact.joint import checked_joint, critical_beta, information, place, split_betas
 
@@ -229,3 +230,23 @@ def test_an_argument_out_of_range_is_explained(betas, keywords, message):
 def test_a_negative_rate_has_no_place_on_the_curve(solved):
   with pytest.raises(InputError, match="at least 0 nats"):
     curve(solved, np.array([-0.1]))
+
+
+# Critical betas.
+
+
+def test_two_independent_channels_split_at_the_critical_beta_of_each():
+  """Rates and informations of independent pairs add up, so that each keeps its own curve."""
+  found = critical_betas(np.kron(symmetric(0.05), symmetric(0.2)), highest=10.0)
+  expected = [1 / (1 - 0.1) ** 2, 1 / (1 - 0.4) ** 2]
+  np.testing.assert_allclose(found.betas, expected, rtol=5e-3)
+  assert found.clusters.tolist() == [1, 2, 4]
+
+
+def test_a_jump_is_found_as_one_and_independence_has_none():
+  jump = critical_betas(erasure(0.4), highest=10.0)
+  np.testing.assert_allclose(jump.betas, [1 / 0.6], rtol=2e-3)
+  assert jump.clusters.tolist() == [1, 2]
+  nothing = critical_betas(np.full((2, 2), 0.25))
+  assert len(nothing.betas) == 0 and nothing.clusters.tolist() == [1]
+  assert critical_beta(np.full((2, 2), 0.25)) == math.inf
