@@ -40,7 +40,7 @@ COLUMNS = (
 )
 TABLES = tuple(
   dict(
-    name=f"at_{rate:g}_nats",
+    name=f"at_{rate:g}_nats".replace(".", "_"),
     title=f"At {rate:g} nats of I(X;Z)",
     columns=COLUMNS,
     rows=tuple(
