@@ -34,10 +34,8 @@ METHODS = {
   "nonlinear_ib": ({**objective("variational.nonlinear_ib:nonlinear_ib"), **STANDARD}, PRICES),
   # Squared, so that the price of a nat is 2 beta times the rate.
   "squared_vib": (objective("wrappers.convex:convex"), (0.05, 0.15, 0.5)),
-  "cross_entropy": (
-    {**objective("supervised.cross_entropy:cross_entropy"), **STANDARD},
-    (),
-  ),
+  # VIB whose nats are free.
+  "cross_entropy": ({**objective("variational.vib:vib", beta=0.0), **STANDARD}, ()),
   "hsic": ({**objective("kernel.hsic_regularizer:hsic_regularizer"), **KERNEL}, (0.01, 0.1, 1.0)),
   "matrix_renyi": (
     {**objective("kernel.matrix_renyi_ib:matrix_renyi_ib"), **KERNEL},
