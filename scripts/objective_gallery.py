@@ -88,7 +88,7 @@ def place(name: str, figure: dict[str, dict[str, str]]) -> str:
 
 def equal_rate() -> dict[str, dict[str, str]]:
   """The rows of the equal-rate table by the objective's name, header -> cell as shown."""
-  path = FIGURE / "equal_rate.md"
+  path = FIGURE / "table_at_3_nats.md"
   if not path.exists():
     return {}
   rows = [
