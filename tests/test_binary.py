@@ -241,6 +241,8 @@ def test_every_config_trains_in_its_smoke_form(path, tmp_path):
     assert row["lower_bound_nats"] < row["entropy_nats"] < row["lower_bound_nats"] + 0.5
   elif "accuracy_frac" in row:  # a message: heard better than by chance
     assert row["accuracy_frac"] > 0.2
+  elif "gap_nats" in row:  # networks of several samples: they learn, and have a gap
+    assert row["test_err_frac"] < 0.7 and row["gap_nats"] > 0
   elif "test/elbo_nats" in row:  # an autoencoder: some units say something of the input
     assert row["collapse/active_units"] >= 2 and row["test/rate_nats"] > 0
   elif "test/mse" in row:  # a regression: it has learned something of the target
