@@ -246,7 +246,10 @@ def test_every_config_trains_in_its_smoke_form(path, tmp_path):
   elif "test/elbo_nats" in row:  # an autoencoder: some units say something of the input
     assert row["collapse/active_units"] >= 2 and row["test/rate_nats"] > 0
   elif "test/mse" in row:  # a regression: it has learned something of the target
-    assert 0 < row["test/i_yz_lower_nats"] < row["test/rate_nats"]
+    if "test/i_yz_lower_nats" in row:
+      assert 0 < row["test/i_yz_lower_nats"] < row["test/rate_nats"]
+    else:  # H(Y) is not known; the targets have variance 1
+      assert row["test/mse"] < 0.9
   else:
     assert 0 < row["test/err_frac"] < 0.4
 

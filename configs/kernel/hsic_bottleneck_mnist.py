@@ -40,6 +40,7 @@ def get_config(argument: str = ""):
     c.checkpoint.every = "5 epochs"
   if variant == "smoke":
     base.shrink(c)
+    c.train.duration = "10 epochs"  # the probe needs some
     c.eval.batch_size = 64
     c.bottleneck.dim = 8
   return c
