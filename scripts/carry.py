@@ -10,7 +10,7 @@ all are equal, the lines get today's hash, and "carried" lists the hashes they h
 as they are, and the script says what differs. Code that runs on the host is not in that text: the
 lines are carried only if its modules are the same syntax in both trees.
 
-Metrics that are new since are left out of the comparison (`ADDED`); the old lines lack them.
+Metrics that the old tree has not (`ADDED`) are left out of the comparison; its lines lack them.
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ TRACED_MODULES = (
 )
 
 
-def lowered(config: dict) -> dict[str, str]:
+def lowered(config: dict, without: list[list[str]]) -> dict[str, str]:
   """Hashes of the text of each function of a config's program, in the tree on the path.
 
   Args:
     config: the resolved config of a line.
+    without: of `ADDED`, what is taken out.
 
   Returns:
     Function -> hash.
@@ -55,10 +56,8 @@ def lowered(config: dict) -> dict[str, str]:
   from ibjax.core.config import defaults, flatten, resolved
   from ibjax.train.setup import build
 
-  for module, name in ADDED:
-    loaded = importlib.import_module(module)
-    if hasattr(loaded, name):
-      setattr(loaded, name, lambda *arguments: {})
+  for module, name in without:
+    setattr(importlib.import_module(module), name, lambda *arguments: {})
   # Keys that the config lacks have their defaults: what was done before there were such keys.
   filled = resolved(defaults())
   for section, values in filled.items():
@@ -88,6 +87,11 @@ def lowered(config: dict) -> dict[str, str]:
       state, {name: some[name] for name in ("x", "y")}, number, hyper
     ),
   }
+  if getattr(program, "forward", None) is not None:  # what assessors see
+    texts["forward"] = jax.jit(program.forward).lower(state, some["x"], number, hyper)
+    texts["gradient"] = jax.jit(program.gradient).lower(
+      state, jax.ShapeDtypeStruct(some["x"].shape, "float32"), some["y"], number, hyper
+    )
   return {
     name: hashlib.sha256(text.as_text().encode()).hexdigest()[:16] for name, text in texts.items()
   }
@@ -143,11 +147,25 @@ def program_of(config: dict) -> str:
   return json.dumps(config)
 
 
-def describe(config: dict) -> dict:
+def lacking() -> list[list[str]]:
+  """What of `ADDED` the tree on the path has not.
+
+  Returns:
+    [module, function] pairs.
+  """
+  import importlib
+
+  return [
+    [module, name] for module, name in ADDED if not hasattr(importlib.import_module(module), name)
+  ]
+
+
+def describe(config: dict, without: list[list[str]]) -> dict:
   """What the tree on the path makes of a config.
 
   Args:
     config: the resolved config of a line.
+    without: of `ADDED`, what is taken out: what the other tree has not.
 
   Returns:
     {"code": hash, "modules": module -> hash of its syntax, "lowered": see `lowered`}; the last is
@@ -164,7 +182,7 @@ def describe(config: dict) -> dict:
   return {
     "code": code_lib.code_version(config),
     "modules": found,
-    "lowered": lowered(config)
+    "lowered": lowered(config, without)
     if "train" in config
     else lowered_training(config)
     if "recipe" in config
@@ -172,20 +190,21 @@ def describe(config: dict) -> dict:
   }
 
 
-def ask(tree: pathlib.Path, configs: list[dict]) -> list[dict]:
+def ask(tree: pathlib.Path, configs: list[dict], without: list[list[str]]) -> tuple:
   """Runs `describe` on each config with the package of a tree.
 
   Args:
     tree: the root of a checkout.
     configs: resolved configs.
+    without: of `ADDED`, what is taken out.
 
   Returns:
-    One description a config.
+    (one description a config, what of `ADDED` the tree has not).
   """
   environment = {**os.environ, "PYTHONPATH": str(tree), "JAX_PLATFORMS": "cpu"}
   done = subprocess.run(
     [sys.executable, __file__, "--describe"],
-    input=json.dumps(configs),
+    input=json.dumps([configs, without]),
     capture_output=True,
     text=True,
     cwd=tree,
@@ -207,7 +226,7 @@ def differences(old: dict, new: dict) -> list[str]:
   Returns:
     Names of functions and modules that differ; [] when the result holds.
   """
-  names = [name for name, text in old["lowered"].items() if new["lowered"][name] != text]
+  names = [name for name, text in old["lowered"].items() if new["lowered"].get(name) != text]
   for module, syntax in old["modules"].items():
     traced = module.split(".")[1] in TRACED or module in TRACED_MODULES
     if "training" in old["lowered"] and module == "ibjax.evaluators.rates":
@@ -229,7 +248,8 @@ def main() -> int:
   parser.add_argument("--describe", action="store_true", help=argparse.SUPPRESS)
   options = parser.parse_args()
   if options.describe:
-    print(json.dumps([describe(config) for config in json.load(sys.stdin)]))
+    configs, without = json.load(sys.stdin)
+    print(json.dumps([[describe(config, without) for config in configs], lacking()]))
     return 0
   if options.old is None:
     parser.error("name the tree that made the results, e.g. a git worktree of that commit")
@@ -243,7 +263,9 @@ def main() -> int:
     # One program each; configs that measure have no program, and are told apart by what they name.
     keys = [program_of(line["config"]) for line in lines]
     groups = {key: line["config"] for key, line in zip(keys, lines)}
-    before, after = (ask(tree, list(groups.values())) for tree in (options.old.resolve(), HERE))
+    configs = list(groups.values())
+    before, without = ask(options.old.resolve(), configs, [])
+    after, _ = ask(HERE, configs, without)
     verdicts = dict(zip(groups, zip(before, after)))
     carried = 0
     for key, line in zip(keys, lines):

@@ -27,10 +27,12 @@ def restored(monkeypatch):
 
 
 def test_the_text_tells_a_change_of_arithmetic_from_none(config, restored, monkeypatch):
-  before = carry.lowered(config)
-  assert carry.lowered(config) == before
+  before = carry.lowered(config, carry.ADDED)
+  assert carry.lowered(config, carry.ADDED) == before
   short = {key: value for key, value in config.items() if key not in ("views", "assess")}
-  assert carry.lowered(short) == before, "a config from before those keys is the same program"
+  assert carry.lowered(short, carry.ADDED) == before, (
+    "a config from before those keys is the same program"
+  )
   combine = supervised.combine
 
   def heavier(terms, mask):
@@ -38,15 +40,15 @@ def test_the_text_tells_a_change_of_arithmetic_from_none(config, restored, monke
     return (1.5 * minimised, minimax), metrics
 
   monkeypatch.setattr(supervised, "combine", heavier)
-  after = carry.lowered(config)
+  after = carry.lowered(config, carry.ADDED)
   assert {name for name in before if before[name] != after[name]} == {"step"}
 
 
 def test_a_value_that_is_computed_and_not_used_is_not_in_the_text(config, restored, monkeypatch):
-  before = carry.lowered(config)
+  before = carry.lowered(config, carry.ADDED)
   tile = network._tile
   monkeypatch.setattr(network, "_tile", lambda x, samples: (jnp.sin(x), tile(x, samples))[1])
-  assert carry.lowered(config) == before
+  assert carry.lowered(config, carry.ADDED) == before
 
 
 def description(step="a", **modules):
