@@ -128,6 +128,22 @@ def lowered_training(config: dict) -> dict[str, str]:
   raise SystemExit("the measurement trained nothing")
 
 
+def sections(config: dict) -> dict[str, str]:
+  """What a config that measures, and trains nothing, hands to its factories.
+
+  Args:
+    config: the resolved config of a line.
+
+  Returns:
+    {"sections": hash}.
+  """
+  from ibjax.programs.hyper import section
+
+  names = sorted(name for name, value in config.items() if isinstance(value, dict))
+  text = repr([(name, section(config, name, {})) for name in names])
+  return {"sections": hashlib.sha256(text.encode()).hexdigest()[:16]}
+
+
 def program_of(config: dict) -> str:
   """What configs of one compiled program share; a config that trains nothing has its own.
 
@@ -186,7 +202,7 @@ def describe(config: dict, without: list[list[str]]) -> dict:
     if "train" in config
     else lowered_training(config)
     if "recipe" in config
-    else {},
+    else sections(config),
   }
 
 
@@ -231,6 +247,8 @@ def differences(old: dict, new: dict) -> list[str]:
     traced = module.split(".")[1] in TRACED or module in TRACED_MODULES
     if "training" in old["lowered"] and module == "ibjax.evaluators.rates":
       traced = False  # these measure on the host
+    if "sections" in old["lowered"]:
+      traced = module == "ibjax.programs.hyper"  # which makes the sections, and nothing else here
     if not (traced and old["lowered"]) and new["modules"].get(module) != syntax:
       names.append(module)
   return names

@@ -53,7 +53,7 @@ def test_a_value_that_is_computed_and_not_used_is_not_in_the_text(config, restor
 
 def description(step="a", **modules):
   names = {name.replace("__", "."): value for name, value in modules.items()}
-  return {"code": "x", "modules": names, "lowered": {"step": step} if step else {}}
+  return {"code": "x", "modules": names, "lowered": {"step": step}}
 
 
 def test_what_stops_a_result_from_being_carried():
@@ -65,7 +65,11 @@ def test_what_stops_a_result_from_being_carried():
     "ibjax.estimators.ksg"
   ]
   assert carry.differences(same, description(**{traced: "1"})) == ["ibjax.estimators.ksg"]
-  measured = description(step="", **{traced: "1"})
-  assert carry.differences(measured, description(step="", **{traced: "2"})) == [
-    "ibjax.objectives.vib"
-  ]
+  measured = {**description(**{traced: "1"}), "lowered": {"sections": "a"}}
+  other = {**description(**{traced: "2"}), "lowered": {"sections": "a"}}
+  assert carry.differences(measured, other) == ["ibjax.objectives.vib"]
+  hyper = "ibjax__programs__hyper"
+  measured = {**description(**{hyper: "1"}), "lowered": {"sections": "a"}}
+  other = {**description(**{hyper: "2"}), "lowered": {"sections": "a"}}
+  assert carry.differences(measured, other) == []
+  assert carry.differences(measured, {**other, "lowered": {"sections": "b"}}) == ["sections"]

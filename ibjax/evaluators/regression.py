@@ -47,11 +47,14 @@ def regression(
   checks.shape("predictions", predictions, ("s", "n", "t"))
   checks.shape("targets", targets, predictions.shape[1:])
   predictions = predictions.astype(jnp.float32)
-  mse = jnp.mean(jnp.square(jnp.mean(predictions, axis=0) - targets), axis=-1)
   if covariance is None:
-    return {"mse": mse}
+    return {"mse": _squared_error(predictions, targets)}
   nats = jax.vmap(gaussian_nats, in_axes=(0, None, None))(predictions, targets, covariance)
   return {
-    "mse": mse,
+    "mse": _squared_error(predictions, targets),
     "nll_nats": math.log(predictions.shape[0]) - jax.nn.logsumexp(-nats, axis=0),
   }
+
+
+def _squared_error(predictions: Array, targets: Array) -> Array:
+  return jnp.mean(jnp.square(jnp.mean(predictions, axis=0) - targets), axis=-1)
