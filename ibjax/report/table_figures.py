@@ -39,6 +39,8 @@ SERIES = (
   ("#56b4e9", "P"),
   ("#555555", "X"),
 )
+# Of series beyond those: the same colours and markers once more, on other lines.
+LINES = ("-", (0, (5, 1.5)), (0, (1, 1.2)))
 EXACT_POINTS = 200
 
 
@@ -217,7 +219,8 @@ def _draw_panel(ax: Axes, asked: Asked, y: Axis, panel: Sequence[Sequence[Point]
   ax.grid(color=FAINT, linewidth=0.6)
   ax.set_axisbelow(True)
   for number, (series, some) in enumerate(zip(asked.series, panel)):
-    colour, marker = SERIES[number % len(SERIES)]
+    turn, place = divmod(number, len(SERIES))
+    colour, marker = SERIES[place]
     ax.errorbar(
       [point.x.mean for point in some],
       [point.y.mean for point in some],
@@ -225,8 +228,10 @@ def _draw_panel(ax: Axes, asked: Asked, y: Axis, panel: Sequence[Sequence[Point]
       yerr=_bars([point.y for point in some], y),
       color=colour,
       marker=marker,
+      linestyle=LINES[turn % len(LINES)],
+      markerfacecolor=colour if turn == 0 else "white",
       markersize=4.5,
-      markeredgecolor="white",
+      markeredgecolor="white" if turn == 0 else colour,
       markeredgewidth=0.6,
       linewidth=1.4,
       elinewidth=0.9,
