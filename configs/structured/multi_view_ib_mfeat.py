@@ -39,4 +39,5 @@ def get_config(argument: str = ""):
   if variant == "smoke":
     base.shrink(c)
     c.views.groups = (32, 32)
+    c.train.duration = "10 epochs"  # the probe needs some
   return c

@@ -16,11 +16,11 @@ METHODS = {
   "cs": "CS-IB",
 }
 BETAS = {
-  "vib": (1e-4, 1e-3, 1e-2),
-  "nib": (1e-3, 1e-2, 1e-1),
-  "hsic": (1e-2, 1e-1, 1.0),
-  "renyi": (1e-2, 1e-1, 1.0),
-  "cs": (1e-3, 1e-2, 1e-1),
+  "vib": (1e-3, 1e-2),
+  "nib": (1e-2, 1e-1),
+  "hsic": (1e-1, 1.0),
+  "renyi": (1e-1, 1.0),
+  "cs": (1e-2, 1e-1),
 }
 BY = "validation/mse"
 
