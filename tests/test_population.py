@@ -275,6 +275,15 @@ def test_what_a_population_does_not_do_is_refused_before_training(tmp_path):
     train_members([Member(tiny(seed=i), tmp_path / "a", {}) for i in (0, 1)], tmp_path)
 
 
+def test_an_objective_whose_decompositions_hang_together_gets_one_device(monkeypatch):
+  on_devices(monkeypatch, 4)
+  wide = build_population([tiny(seed=seed) for seed in (0, 1)])
+  assert wide.mesh.shape["population"] == 2
+  mcr2 = {"fn": "ibjax.objectives.representation.mcr2:mcr2"}
+  configs = [{**tiny(seed=seed), "objective": mcr2} for seed in (0, 1)]
+  assert build_population(configs).mesh.size == 1
+
+
 def test_the_step_of_a_population_compiles_once(tmp_path, monkeypatch):
   on_devices(monkeypatch, 2)
   setups, original = [], population.build_population

@@ -146,12 +146,15 @@ class Objective(NamedTuple):
     couples: whether an example's value depends on the others of its batch. Such an objective
       leaves out masked rows itself, and its value is of the whole batch, over all devices.
     views: the least number of views of each example that it needs (see `config.views`).
+    alone: whether its matrix decompositions wait for each other for ever when several devices of
+      a CPU make them at once: a population is then trained on one device.
   """
 
   init: Callable[..., tuple[Tree, Tree]]
   loss: Callable[..., Terms]
   couples: bool = False
   views: int = 1
+  alone: bool = False
 
 
 class Program(NamedTuple):

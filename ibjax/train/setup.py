@@ -203,7 +203,7 @@ def build_population(
     devices = jax.devices()
     if free and devices[0].platform == "cpu" and jax.process_count() == 1:
       # Cores that would split a batch between them do better as threads of one device.
-      devices = devices[: laid["model"] * len(configs)]
+      devices = devices[: laid["model"] * (1 if _is_alone(first) else len(configs))]
   if free:
     left = len(devices) // laid["model"]
     laid["population"] = max(d for d in range(1, left + 1) if left % d == 0 and d <= len(configs))
@@ -254,6 +254,10 @@ def build_population(
     solo=run.abstract,
     runner=runner,
   )
+
+
+def _is_alone(config: Mapping[str, Any]) -> bool:
+  return "objective" in config and bind(hyper_lib.section(config, "objective", {})).alone
 
 
 def check_one_program(first: Mapping[str, Any], other: Mapping[str, Any]) -> None:

@@ -92,7 +92,7 @@ def deterministic_ib(
       state=state,
     )
 
-  return Objective(init, loss, couples=True)
+  return Objective(init, loss, couples=True, alone=spectrum != "quadratic")
 
 
 K, L = math.exp(-0.5), math.exp(-2.0)

@@ -128,7 +128,7 @@ def gated_phases(
       state={**state, "gate": switch(gate, seen[0], seen[1], **rule)},
     )
 
-  return Objective(init, loss, couples=True)
+  return Objective(init, loss, couples=True, alone=spectrum != "quadratic")
 
 
 def start() -> dict[str, Array]:

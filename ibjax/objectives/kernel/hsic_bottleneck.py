@@ -88,7 +88,7 @@ def hsic_bottleneck(
       state=state,
     )
 
-  return Objective(init, loss, couples=True)
+  return Objective(init, loss, couples=True, alone=form == "nhsic")
 
 
 CASES = (

@@ -92,7 +92,7 @@ def hsic_regularizer(
       state=state,
     )
 
-  return Objective(init, loss, couples=True)
+  return Objective(init, loss, couples=True, alone=form == "nhsic")
 
 
 def hsic_terms(form, width_x, width_y, width_z, rule_x, rule_y, rule_z, epsilon):

@@ -72,7 +72,7 @@ def matrix_entropy(
       state=state,
     )
 
-  return Objective(init, loss, couples=True)
+  return Objective(init, loss, couples=True, alone=spectrum != "quadratic")
 
 
 def inputs(code=((3.0, 0.0), (0.0, 1.0))):

@@ -85,7 +85,7 @@ def matrix_renyi_ib(
       state=state,
     )
 
-  return Objective(init, loss, couples=True)
+  return Objective(init, loss, couples=True, alone=spectrum != "quadratic")
 
 
 def _inputs():

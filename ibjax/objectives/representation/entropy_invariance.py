@@ -85,7 +85,7 @@ def entropy_invariance(beta: Scalar = 1.0, noise_variance: Scalar = 0.05) -> Obj
       state=state,
     )
 
-  return Objective(init, loss, couples=True, views=2)
+  return Objective(init, loss, couples=True, views=2, alone=True)
 
 
 def _inputs(z):

@@ -109,7 +109,7 @@ def mcr2(
       state=state,
     )
 
-  return Objective(init, loss, couples=True, views=1 if by_label else 2)
+  return Objective(init, loss, couples=True, views=1 if by_label else 2, alone=True)
 
 
 def _inputs(z, y, classes, views=1):

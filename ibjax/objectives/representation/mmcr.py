@@ -83,7 +83,7 @@ def mmcr(beta: Scalar = 0.0) -> Objective:
       state=state,
     )
 
-  return Objective(init, loss, couples=True, views=2)
+  return Objective(init, loss, couples=True, views=2, alone=True)
 
 
 def nuclear_norm(matrix: Array) -> Array:

@@ -108,4 +108,4 @@ def control(
       },
     )
 
-  return Objective(init, loss, couples=shape.couples, views=shape.views)
+  return Objective(init, loss, couples=shape.couples, views=shape.views, alone=shape.alone)

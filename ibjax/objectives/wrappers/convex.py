@@ -86,7 +86,7 @@ def convex(
       },
     )
 
-  return Objective(objective.init, loss, couples=True, views=objective.views)
+  return Objective(objective.init, loss, couples=True, views=objective.views, alone=objective.alone)
 
 
 def _inputs():
