@@ -23,21 +23,6 @@ from ibjax.core import config as base
 def get_config(argument: str = ""):
   """Returns the recipe; `argument` is "", "full" (100 epochs) or "smoke" (seconds)."""
   variant = base.choose_variant(argument)
-  c = base.defaults()
-  c.data.batch_size = 256
-  c.encoder.hidden = (256, 256)
-  c.bottleneck.dim = 32
+  c = base.pairwise(base.defaults())
   c.objective = dict(fn="ibjax.objectives.kernel.deterministic_ib:deterministic_ib", beta=0.01)
-  c.optimizer.learning_rate = 1e-3
-  c.train.duration = "5 epochs"
-  c.eval.batch_size = 256  # of all pairs; what depends on the batch's size is of one size
-  c.eval.samples = 1
-  if variant == "full":
-    c.train.duration = "100 epochs"
-    c.eval.every = "5 epochs"
-    c.checkpoint.every = "5 epochs"
-  if variant == "smoke":
-    base.shrink(c)
-    c.eval.batch_size = 64
-    c.bottleneck.dim = 8
-  return c
+  return base.pairwise_variant(c, variant)

@@ -291,6 +291,48 @@ def self_supervised_variant(
   return c
 
 
+def pairwise(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """Sets the frame of recipes whose objective looks at all pairs of a batch, on MNIST.
+
+  784-256-256-32, 5 epochs of batch 256, evaluated in batches of the same size.
+
+  Args:
+    c: a config; changed in place.
+
+  Returns:
+    The same config.
+  """
+  c.data.batch_size = 256
+  c.encoder.hidden = (256, 256)
+  c.bottleneck.dim = 32
+  c.optimizer.learning_rate = 1e-3
+  c.train.duration = "5 epochs"
+  c.eval.batch_size = 256  # of all pairs; what depends on the batch's size is of one size
+  c.eval.samples = 1
+  return c
+
+
+def pairwise_variant(c: ml_collections.ConfigDict, variant: str) -> ml_collections.ConfigDict:
+  """Makes a recipe of `pairwise` 100 epochs long ("full"), or seconds ("smoke").
+
+  Args:
+    c: the finished recipe; changed in place.
+    variant: as `choose_variant` gives it; "" changes nothing.
+
+  Returns:
+    The same config.
+  """
+  if variant == "full":
+    c.train.duration = "100 epochs"
+    c.eval.every = "5 epochs"
+    c.checkpoint.every = "5 epochs"
+  if variant == "smoke":
+    shrink(c)
+    c.eval.batch_size = 64
+    c.bottleneck.dim = 8
+  return c
+
+
 def compared(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """Sets the frame in which objectives are compared at equal information, on MNIST.
 
