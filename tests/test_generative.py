@@ -8,10 +8,10 @@ import pytest
 from ibjax.core.errors import InputError
 from ibjax.estimators.base import densities, diffusion
 from ibjax.estimators.base.densities import make_density
+from ibjax.estimators.base.lipschitz import unit_layer
 from ibjax.estimators.base.principal import principal_components
 from ibjax.estimators.base.spline import parameters_of, spline
 from ibjax.estimators.base.stochastic import disturb, stochastic_layers
-from ibjax.estimators.variational import wasserstein_dependency as wasserstein_module
 from ibjax.estimators.variational.difference_of_entropies import difference_of_entropies
 from ibjax.estimators.variational.v_information import linear_gaussian_gain, v_information
 from ibjax.estimators.variational.wasserstein_dependency import wasserstein_dependency
@@ -179,7 +179,7 @@ def test_a_linear_fit_needs_more_rows_than_columns():
 
 def test_layers_have_slope_one():
   w = jnp.asarray(np.random.default_rng(0).normal(size=(16, 8)) * np.linspace(1, 3, 8), jnp.float32)
-  unit = wasserstein_module._unit({"w": w, "b": jnp.zeros(16)})["w"]
+  unit = unit_layer({"w": w, "b": jnp.zeros(16)})["w"]
   np.testing.assert_allclose(np.linalg.norm(unit, ord=2), 1.0, rtol=0.02)
 
 

@@ -23,6 +23,12 @@ DETERMINISTIC = "configs/supervised/deterministic_mnist.py"
 SHORT = dict(train__duration="25 steps", eval__every="10 steps", train__log_every="5 steps")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def room_for_counting():
+  """Compilations are counted below, and a process forgets the oldest when it has made many."""
+  jax.clear_caches()
+
+
 def members(folder, betas=(1e-3, 1e-1, 1.0), seeds=(0,), **overrides):
   """Members over betas and seeds, with folders of their own."""
   return [

@@ -18,6 +18,12 @@ from tests.helpers import final_state, same, tiny, tiny_setup, train
 DETERMINISTIC = "configs/supervised/deterministic_mnist.py"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def room_for_counting():
+  """Compilations are counted below, and a process forgets the oldest when it has made many."""
+  jax.clear_caches()
+
+
 def step_once(setup, steps=1):
   state = setup.runner.init(setup.hyper)
   source = setup.train_feed()
