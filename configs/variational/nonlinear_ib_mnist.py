@@ -46,4 +46,6 @@ def get_config(argument: str = ""):
     c.eval.batch_size = 64
     c.decoder.hidden = (32,)
     c.bottleneck.dim = 4
+    c.train.duration = "10 epochs"
+    c.objective.beta = 0.02
   return c
