@@ -53,7 +53,7 @@ def lowered(config: dict, without: list[list[str]]) -> dict[str, str]:
   import jax
   import numpy as np
 
-  from ibjax.core.config import defaults, flatten, resolved
+  from ibjax.core.config import defaults, resolved
   from ibjax.train.setup import build
 
   for module, name in without:
@@ -64,7 +64,6 @@ def lowered(config: dict, without: list[list[str]]) -> dict[str, str]:
     if section in config and isinstance(values, dict) and "fn" not in values:
       config = {**config, section: {**values, **config[section]}}
   config = {**{key: value for key, value in filled.items() if key not in config}, **config}
-  assert dict(flatten(config))["seed"] >= 0
   setup = build(config)
   program, hyper = setup.program, setup.hyper
   state = jax.eval_shape(program.init, hyper)
