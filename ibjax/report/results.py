@@ -3,9 +3,10 @@
 A line is a JSON object with the keys of `KEYS`: which run it was (cell, budget, seed), what it was
 made from (the config and its hash, its file and overrides, the hash of the method's code, the
 data's fingerprint, versions, commit, devices, the solo command that makes it again), and its row.
-Runs only ever add lines; `scripts/carry.py` alone gives a line the hash of newer code that lowers to
-the same program, and keeps the hashes it had under "carried". Where several lines are of one run, the last one that fits counts; a
-line of another config, other code or other data is stale and never enters a mean.
+Runs only ever add lines; `scripts/carry.py` alone gives a line the hash of newer code that lowers
+to the same program, and keeps the hashes it had under "carried". Where several lines are of one
+run, the last one that fits counts; a line of another config, other code or other data is stale and
+never enters a mean.
 """
 
 from __future__ import annotations
