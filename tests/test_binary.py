@@ -253,7 +253,8 @@ def test_every_config_trains_in_its_smoke_form(path, tmp_path):
       with np.load(tmp_path / "run" / "predictions.npz") as arrays:
         assert row["test/mse"] < 0.95 * arrays["target"].var()
   else:
-    assert 0 < row["test/err_frac"] < 0.4
+    # No error at all is right where the data are a truth table.
+    assert row["test/err_frac"] < 0.4
 
 
 def test_on_a_terminal_one_line_is_redrawn(tmp_path):

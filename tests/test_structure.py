@@ -41,8 +41,9 @@ MAY_IMPORT = {
     "views",
   },
   "report": {"core"},
+  "cluster": {"core"},
 }
-MAY_IMPORT["train"] = MAY_IMPORT["programs"] | {"programs"}
+MAY_IMPORT["train"] = MAY_IMPORT["programs"] | {"programs", "cluster"}
 MAY_IMPORT["verbs"] = MAY_IMPORT["train"] | {"train", "report"}
 
 

@@ -1,0 +1,1 @@
+"""Many processes and many jobs: how they start, find each other, and survive."""
