@@ -71,9 +71,10 @@ def test_wheel_holds_the_package_and_its_data_and_nothing_else(tmp_path):
 
   data = {path.relative_to(ROOT).as_posix() for path in (ROOT / MNIST).glob("*.gz")}
   assert len(data) == 4
-  assets = ROOT / "ibjax/report/assets"
-  data |= {path.relative_to(ROOT).as_posix() for path in assets.iterdir()}
-  assert len(data) > 4
+  for folder in ("ibjax/report/assets", "ibjax/cluster/templates"):
+    there = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).iterdir()}
+    assert there
+    data |= there
   assert {name: sizes.get(name) for name in data} == {
     name: (ROOT / name).stat().st_size for name in data
   }

@@ -30,6 +30,10 @@ class CheckpointError(IbjaxError, RuntimeError):
   """A checkpoint cannot be written or read back."""
 
 
+class ClusterError(IbjaxError, RuntimeError):
+  """A scheduler, or another process of a run, is missing or does not answer."""
+
+
 class DivergedError(IbjaxError, ArithmeticError):
   """A loss became NaN or infinite."""
 
