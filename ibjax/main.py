@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from ibjax.cluster import supervisor
 from ibjax.core.errors import IbjaxError, unknown
 
 # Verb -> what it does; `run(argv) -> exit code` in ibjax.verbs, imported only when asked for.
@@ -14,6 +15,7 @@ VERBS = {
   "train": "train a config, or continue it: --config=FILE.py --workdir=FOLDER",
   "sweep": "train over axes that may change shapes: --config=FILE.py --workdir=FOLDER --axes=...",
   "eval": "evaluate a checkpoint of a run: --workdir=FOLDER",
+  "status": "how runs are doing, process by process: FOLDERS...",
   "report": "one page over any set of runs: FOLDERS...",
   "estimate": "mutual information of samples, with what to trust: --x=FILE --y=FILE",
   "list": "list methods, configs and data sources",
@@ -38,10 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
   if not arguments or arguments[0] in ("-h", "--help", "help"):
     print(USAGE.format(rows="\n".join(f"  {verb:<9} {does}" for verb, does in VERBS.items())))
     return 0 if arguments else EXIT_ERROR
-  logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's errors reach us too: told once
+  logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's errors reach us: told once
   try:
     if arguments[0] not in VERBS:
       raise IbjaxError(unknown("verb", arguments[0], VERBS))
+    if supervisor.wanted(arguments):
+      return supervisor.supervise(arguments)
     return importlib.import_module(f"ibjax.verbs.{arguments[0]}").run(arguments[1:])
   except IbjaxError as error:
     print(f"error: {error}", file=sys.stderr)

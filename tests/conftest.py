@@ -15,3 +15,17 @@ os.environ.setdefault(
 )
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
+
+import gc
+
+import jax
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_programs_left():
+  """Drops what a file compiled: each program on a CPU holds mappings of memory, and a process may
+  have 65,530 of them (vm.max_map_count); a worker that runs the whole suite would die of it."""
+  yield
+  jax.clear_caches()
+  gc.collect()

@@ -23,6 +23,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from ibjax.cluster import watch
 from ibjax.core.errors import DivergedError
 from ibjax.core.types import TrainState
 from ibjax.metrics.mean import finalize
@@ -32,8 +33,7 @@ from ibjax.train.records import Records
 from ibjax.train.setup import Setup
 from ibjax.train.tracking import Tracking
 
-# sysexits.h EX_TEMPFAIL: stopped early, all is saved, the same command continues.
-EXIT_STOPPED = 75
+EXIT_STOPPED = watch.EXIT_STOPPED
 
 
 class Stopped(Exception):
@@ -70,7 +70,10 @@ class StopSignal:
 
 
 def train(
-  setup: Setup, workdir: pathlib.Path, begin: Callable[[], TrainState] | None = None
+  setup: Setup,
+  workdir: pathlib.Path,
+  begin: Callable[[], TrainState] | None = None,
+  pulse: Callable[[int, int, float], None] | None = None,
 ) -> tuple[TrainState, Records, dict[str, float]]:
   """Trains one run to the end, from the newest checkpoint if there is one.
 
@@ -78,6 +81,7 @@ def train(
     setup: the run.
     workdir: its folder.
     begin: gives the state of step 0; the program's initial state when None.
+    pulse: told (step, total, steps per second) after every dispatch.
 
   Returns:
     (the state to report, records, {"train_s", "steps_per_s", "step"}).
@@ -88,7 +92,7 @@ def train(
     Stopped: told to stop; the state was saved.
   """
   main = jax.process_index() == 0
-  progress = Progress(setup.spec.total_steps, main)
+  progress = Progress(setup.spec.total_steps, main, pulse)
   config = setup.config["checkpoint"]
   checkpoints = Checkpoints(
     workdir / "checkpoints", keep=config["keep"], best=config["best"], report=progress.say

@@ -61,6 +61,7 @@ def train_members(
   *,
   chunk: int | None = None,
   strategy: str = "",
+  pulse: Callable[[int, int, float], None] | None = None,
 ) -> None:
   """Trains all members that are not finished, as few programs as memory allows.
 
@@ -73,6 +74,7 @@ def train_members(
     data_dir: where prepared data sets live.
     chunk: members to train at a time; as many as fit in memory when None.
     strategy: "vmap", "loop" or "", see `build_population`.
+    pulse: told (step, total, steps per second) after every dispatch.
 
   Raises:
     ConfigError: members that are not one program, share a folder, or whose folder holds another
@@ -92,7 +94,7 @@ def train_members(
     left = [m for m in wave if m.folder not in inside and not finished(m)]
     _meet("looked")  # all processes have seen the same folders before one writes
     for part in begun:
-      _train_chunk(build(part), part, home, session)
+      _train_chunk(build(part), part, home, session, pulse)
     if not left:
       continue
     setup = build(left)
@@ -101,7 +103,8 @@ def train_members(
     size = chunk or size
     for first in range(0, len(left), size):
       part = left[first : first + size]
-      _train_chunk(setup if len(part) == len(left) else build(part), part, home, session)
+      own = setup if len(part) == len(left) else build(part)
+      _train_chunk(own, part, home, session, pulse)
 
 
 def _meet(where: str) -> None:
@@ -184,14 +187,18 @@ def _identity(member: Member) -> str:
 
 
 def _train_chunk(
-  setup: Setup, members: Sequence[Member], home: pathlib.Path, session: Mapping[str, Any]
+  setup: Setup,
+  members: Sequence[Member],
+  home: pathlib.Path,
+  session: Mapping[str, Any],
+  pulse: Callable[[int, int, float], None] | None,
 ) -> None:
   main = jax.process_index() == 0
   name = hashlib.sha256("\n".join(_identity(m) for m in members).encode()).hexdigest()[:12]
   folder = home / STATE / name
   if main:
     _prepare(setup, members, folder, session)
-  progress = Progress(setup.spec.total_steps, main)
+  progress = Progress(setup.spec.total_steps, main, pulse)
   how = f"{getattr(setup.runner, 'strategy', '')}, {describe_mesh(setup.mesh)}"
   progress.say(f"{len(members)} members in one program ({how}): {_spread(members)}")
   checkpoints = Checkpoints(folder / "checkpoints", keep=1, best="", report=progress.say)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,13 @@ class Progress:
   Args:
     total: steps of the run.
     active: whether this process prints.
+    pulse: told (step, total, steps per second) after every dispatch, in every process.
   """
 
-  def __init__(self, total: int, active: bool):
-    self._total, self._active = total, active
+  def __init__(
+    self, total: int, active: bool, pulse: Callable[[int, int, float], None] | None = None
+  ):
+    self._total, self._active, self._pulse = total, active, pulse
     self._live = active and sys.stderr.isatty()
     self._marks: list[tuple[int, float]] = []
     self._text = ""
@@ -36,6 +39,8 @@ class Progress:
     """Redraws the live line; called after every dispatch."""
     # The first mark is the end of the first dispatch, which compiled the program.
     self._marks = [*self._marks[-30:], (step, time.monotonic())]
+    if self._pulse:
+      self._pulse(step, self._total, self.rate())
     if self._live:
       self._clear()
       print(f"\r{self._line(step)}{self._text}", end="", file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 from absl import flags
 
+from ibjax.cluster import processes
 from ibjax.core import axes as axes_lib
 from ibjax.core import files
 from ibjax.core.config import measures
@@ -18,9 +19,9 @@ from ibjax.core.errors import ConfigError
 from ibjax.report.compare_page import write_compare_page
 from ibjax.report.runs import read_run
 from ibjax.report.spread import format_spread
-from ibjax.train import loop
+from ibjax.train import loop, records
 from ibjax.train.expand import MEMBERS, make_members, member_points, use_cores
-from ibjax.train.population import Member, check_members, train_members
+from ibjax.train.population import Member, check_members, finished, train_members
 from ibjax.verbs import flags as flags_lib
 
 # The keys that describe a population, and what a solo run has there.
@@ -84,8 +85,6 @@ def run(config: Mapping[str, Any], options: Mapping[str, Any], argv: Sequence[st
   Raises:
     IbjaxError: bad input, before training starts.
   """
-  from ibjax.verbs.train import start_processes
-
   axes = _axes(config, options, argv)
   pairing = options["pairing"] or config["pairing"]
   found = member_points(axes, pairing, options["continuation"] or config["continuation"])
@@ -99,20 +98,32 @@ def run(config: Mapping[str, Any], options: Mapping[str, Any], argv: Sequence[st
   )
   check_members(members)
   use_cores(len(members))
-  start_processes(options)
+  processes.join(options)
   if options["dry_run"]:
     for member in members:
       print(f"{member.folder.name}  {' '.join(member.about['overrides'])}")
     print(f"{len(members)} members, checked; nothing was written")
     return 0
-  if jax.process_index() == 0:
-    _write_plan(workdir, axes, members, argv)
-  try:
-    train_members(
-      members, workdir, options["data_dir"], chunk=options["chunk"], strategy=options["strategy"]
-    )
-  except loop.Stopped:
-    return loop.EXIT_STOPPED
+  records.prepare_workdir(workdir)
+  found_there = [finished(member) for member in members]
+  every = {member.folder.name: member.config for member in members}
+  session = processes.agree(every, workdir, found_there)
+  with processes.begin(workdir, session, options["lost_after"]) as beat:
+    if jax.process_index() == 0:
+      _write_plan(workdir, axes, members, argv)
+    try:
+      train_members(
+        members,
+        workdir,
+        options["data_dir"],
+        chunk=options["chunk"],
+        strategy=options["strategy"],
+        pulse=beat.pulse,
+      )
+    except loop.Stopped:
+      beat.end("stopped")
+      return loop.EXIT_STOPPED
+    beat.end("finished")
   if jax.process_index() == 0:
     runs = [read_run(member.folder) for member in members]
     page = write_compare_page(runs, workdir / "report.html", title=f"Population {workdir.name}")

@@ -14,6 +14,8 @@ from typing import Any
 import jax
 from absl import flags
 
+from ibjax.cluster import processes
+from ibjax.cluster.heartbeat import Heartbeat
 from ibjax.core import files
 from ibjax.core.config import measures
 from ibjax.core.errors import ConfigError
@@ -54,7 +56,7 @@ def run(argv: Sequence[str]) -> int:
   flags.DEFINE_bool(
     "allow_config_change", False, "Continue a run under another config.", flag_values=values
   )
-  define_processes(values)
+  processes.define_flags(values)
   population_lib.define_flags(values)
   if wants_help("train", values, argv, config=True):
     return 0
@@ -65,7 +67,7 @@ def run(argv: Sequence[str]) -> int:
     raise ConfigError("`ibjax train` needs --workdir=FOLDER, where the run keeps all it writes.")
   if population:
     return population_lib.run(config, options, argv)
-  start_processes(options)
+  processes.join(options)
   if options["dry_run"]:
     print(
       measure.describe(config) if measures(config) else describe(build(config, options["data_dir"]))
@@ -78,20 +80,37 @@ def _one(config: dict[str, Any], options: Mapping[str, Any], argv: Sequence[str]
   workdir = pathlib.Path(options["workdir"])
   records.prepare_workdir(workdir)
   old = records.read_manifest(workdir)
-  if old is not None:
-    if not options["allow_config_change"]:
-      outcome.check_same(old["config"], config, workdir, CONTINUE)
-    if old["config"] == config and (workdir / "result.json").exists():
+  finished = old is not None and old["config"] == config and (workdir / "result.json").exists()
+  session = processes.agree(config, workdir, [old and old["config_hash"], finished])
+  if old is not None and not options["allow_config_change"]:
+    outcome.check_same(old["config"], config, workdir, CONTINUE)
+  if finished:
+    if jax.process_index() == 0:
       show(workdir, "this run is finished; its row:")
-      return 0
+    return 0
   about = {
     "config_file": config_path(argv),
     "overrides": overrides(argv),
     "command": shlex.join(["ibjax", "train", *argv]),
   }
-  if measures(config):
-    return _measure(config, workdir, about)
-  setup = build(config, options["data_dir"])
+  with processes.begin(workdir, session, options["lost_after"]) as beat:
+    if measures(config):
+      code = _measure(config, workdir, about)
+    else:
+      code = _train(config, workdir, about, options["data_dir"], old, beat)
+    beat.end("finished" if code == 0 else "stopped")
+  return code
+
+
+def _train(
+  config: dict[str, Any],
+  workdir: pathlib.Path,
+  about: Mapping[str, Any],
+  data_dir: str | None,
+  old: Mapping[str, Any] | None,
+  beat: Heartbeat,
+) -> int:
+  setup = build(config, data_dir)
   # Read before anything is written: a run to start from may be missing.
   given_state = warm_state(setup, config, workdir)
   if jax.process_index() == 0:
@@ -104,7 +123,7 @@ def _one(config: dict[str, Any], options: Mapping[str, Any], argv: Sequence[str]
     return fresh if given_state is None else take_over(fresh, given_state)
 
   try:
-    state, lines, timing = loop.train(setup, workdir, begin)
+    state, lines, timing = loop.train(setup, workdir, begin, beat.pulse)
   except loop.Stopped:
     return loop.EXIT_STOPPED
   finish(setup, state, lines, timing, workdir)
@@ -112,6 +131,11 @@ def _one(config: dict[str, Any], options: Mapping[str, Any], argv: Sequence[str]
 
 
 def _measure(config: dict[str, Any], workdir: pathlib.Path, about: Mapping[str, Any]) -> int:
+  if jax.process_count() > 1:
+    raise ConfigError(
+      f"config.program='{config['program']}' measures, in one process; start it without "
+      "--distributed and --num_processes (the cells of a table are spread by `ibjax table`)."
+    )
   try:
     measure.run(config, workdir, about)
   except loop.Stopped:
@@ -119,40 +143,6 @@ def _measure(config: dict[str, Any], workdir: pathlib.Path, about: Mapping[str, 
   write_page(workdir)
   show(workdir, "")
   return 0
-
-
-def define_processes(values: flags.FlagValues) -> None:
-  """Defines the flags that join several processes to one run.
-
-  Args:
-    values: flags; --coordinator, --num_processes and --process_id are added.
-  """
-  flags.DEFINE_string("coordinator", None, "host:port of process 0.", flag_values=values)
-  flags.DEFINE_integer("num_processes", 1, "Processes of this run.", flag_values=values)
-  flags.DEFINE_integer("process_id", 0, "Number of this process.", flag_values=values)
-
-
-def start_processes(options: Mapping[str, Any]) -> None:
-  """Joins the other processes, when there are any.
-
-  Args:
-    options: the parsed flags, of which those of `define_processes` are read.
-
-  Raises:
-    ConfigError: several processes without a coordinator or with a number out of range.
-  """
-  count, number = options["num_processes"], options["process_id"]
-  if count == 1 and not options["coordinator"]:
-    return
-  if count < 1:
-    raise ConfigError(f"--num_processes={count} must be at least 1.")
-  if not options["coordinator"] or not 0 <= number < count:
-    raise ConfigError(
-      f"--num_processes={count} needs --coordinator=HOST:PORT (of process 0) and "
-      f"--process_id in 0..{count - 1}, another one for each process."
-    )
-  jax.config.update("jax_cpu_collectives_implementation", "gloo")
-  jax.distributed.initialize(options["coordinator"], count, number)
 
 
 def finish(
