@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,56 +13,159 @@ import numpy as np
 import yaml
 from jax.sharding import NamedSharding, PartitionSpec
 
+from ibjax.core.types import Tree
+from ibjax.train import collectives
 from ibjax.train.mesh import describe as describe_mesh
 from ibjax.train.mesh import path_name
 from ibjax.train.setup import Setup
 
 
+@dataclasses.dataclass(frozen=True)
+class Cost:
+  """What one update costs a device, as XLA counts its compiled program.
+
+  Attributes:
+    flops: floating-point operations; a loop counts as one pass.
+    bytes_accessed: what its instructions read and write in memory; a loop counts as one pass.
+    temporary: bytes of memory for what lives only during the update.
+    traffic: its collectives.
+  """
+
+  flops: float
+  bytes_accessed: float
+  temporary: int
+  traffic: collectives.Traffic
+
+  @property
+  def intensity(self) -> float:
+    """FLOPs per byte accessed."""
+    return self.flops / self.bytes_accessed if self.bytes_accessed else math.nan
+
+
 def describe(setup: Setup) -> str:
-  """Describes a run as text.
+  """Describes a run or a population as text.
 
   Args:
     setup: the run, built but not started.
 
   Returns:
-    The resolved config, a parameter table (name, shape, dtype, sharding), FLOPs per step, an
-    estimate of the memory per device, and the mesh.
+    The resolved config (of a population, its first member's), a parameter table (name, shape,
+    dtype, sharding), FLOPs and bytes accessed per step, the collectives by kind, an estimate of
+    the memory per device, and the mesh.
   """
-  step = _compile_step(setup)
+  cost = step_cost(setup)
   lines = ["config", *_indent(yaml.safe_dump(dict(setup.config), sort_keys=True)), "", "parameters"]
-  lines += [f"  {row}" for row in _parameter_table(setup.abstract.params)]
-  state_bytes = sum(_per_device(leaf) for leaf in jax.tree.leaves(setup.abstract))
+  lines += [f"  {row}" for row in _parameter_table(setup.solo.params)]
+  state_bytes = sum(_per_device(leaf) for leaf in jax.tree.leaves(_state(setup)))
   resident = setup.splits["train"].nbytes + setup.splits["test"].nbytes if setup.resident else 0
-  work = step.memory_analysis()
-  temporary = int(getattr(work, "temp_size_in_bytes", 0) or 0)
-  cost = step.cost_analysis() or {}
-  flops = float(cost.get("flops", float("nan")))
+  members = len(setup.configs)
+  together = getattr(setup.runner, "strategy", "")
   lines += [
     "",
-    f"flops per step     {flops:.4g} per device ({flops * setup.mesh.size:.4g} in all)",
-    f"memory per device  {_size(state_bytes + resident + temporary)} = state {_size(state_bytes)}"
-    f" + data {_size(resident)} + temporary {_size(temporary)} (estimate)",
+    *([f"members            {members} in one program ({together})"] if together else []),
+    f"flops per step     {cost.flops:.4g} per device ({cost.flops * setup.mesh.size:.4g} in all)",
+    f"bytes accessed     {_size(cost.bytes_accessed)} per device and step "
+    f"({_size(cost.bytes_accessed * setup.mesh.size)} in all), {cost.intensity:.3g} flops a byte",
+    *_traffic_table(cost.traffic),
+    *_loops(cost.traffic),
+    f"memory per device  {_size(state_bytes + resident + cost.temporary)} = state "
+    f"{_size(state_bytes)} + data {_size(resident)} + temporary {_size(cost.temporary)} (estimate)",
     f"steps              {setup.spec.total_steps} ({setup.spec.steps_per_epoch} per epoch), "
     f"{setup.config['train']['steps_per_dispatch']} per dispatch",
     f"data               {setup.source.name}, {'resident' if setup.resident else 'streamed'}: "
     + ", ".join(f"{name} {split.n}" for name, split in setup.splits.items()),
     f"mesh               {describe_mesh(setup.mesh)}",
+    *_idle(setup),
   ]
   return "\n".join(lines)
 
 
-def _compile_step(setup: Setup) -> Any:
-  rows = NamedSharding(setup.mesh, PartitionSpec("data"))
+def step_cost(setup: Setup) -> Cost:
+  """Compiles one update of a run, or of all members of a population, and counts its cost.
+
+  Args:
+    setup: the run, built but not started; nothing is put on a device.
+
+  Returns:
+    Its `Cost`.
+  """
+  rows = PartitionSpec("data")
   n, t = setup.config["data"]["batch_size"], setup.spec.target_dim
   batch = {
-    "x": jax.ShapeDtypeStruct((n, *setup.spec.x_shape), setup.spec.x_dtype, sharding=rows),
-    "y": jax.ShapeDtypeStruct(
-      (n, t) if t else (n,), jnp.float32 if t else jnp.int32, sharding=rows
-    ),
-    "mask": jax.ShapeDtypeStruct((n,), jnp.bool_, sharding=rows),
+    "x": ((n, *setup.spec.x_shape), setup.spec.x_dtype),
+    "y": ((n, t) if t else (n,), jnp.float32 if t else jnp.int32),
+    "mask": ((n,), jnp.bool_),
   }
-  step = jax.jit(setup.program.step, donate_argnums=0)
-  return step.lower(setup.abstract, batch, setup.hyper).compile()
+  members = _padded(setup)
+  lead, spec = ((members,), PartitionSpec("population", *rows)) if members else ((), rows)
+  abstract = {
+    name: jax.ShapeDtypeStruct((*lead, *shape), dtype, sharding=NamedSharding(setup.mesh, spec))
+    for name, (shape, dtype) in batch.items()
+  }
+  compiled = setup.runner.step.lower(_state(setup), abstract, setup.hyper).compile()
+  counted = compiled.cost_analysis() or {}
+  return Cost(
+    flops=float(counted.get("flops", math.nan)),
+    bytes_accessed=float(counted.get("bytes accessed", math.nan)),
+    temporary=int(getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0) or 0),
+    traffic=collectives.read(compiled.as_text() or ""),
+  )
+
+
+def _padded(setup: Setup) -> int:
+  """Members that the program computes, copies that fill up devices included; 0 for a run."""
+  return getattr(setup.runner, "padded", 0)
+
+
+def _state(setup: Setup) -> Tree:
+  """Shapes and shardings of the state as a step takes it."""
+  members = _padded(setup)
+  if not members:
+    return setup.abstract
+  return jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(
+      (members, *leaf.shape),
+      leaf.dtype,
+      sharding=NamedSharding(setup.mesh, PartitionSpec("population", *leaf.sharding.spec)),
+    ),
+    setup.solo,
+  )
+
+
+def _traffic_table(traffic: collectives.Traffic) -> Iterator[str]:
+  times, payload, sent = traffic.total()
+  if not times:
+    yield "collectives        none: a step sends nothing between devices"
+    return
+  yield (
+    f"collectives        {times} per step, {_size(payload)} per device; as rings a device sends "
+    f"{_size(sent)}"
+  )
+  for kind in collectives.KINDS:
+    times, payload, sent = traffic.total(kind)
+    if times:
+      groups = sorted({c.group for c in traffic.collectives if c.kind == kind})
+      over = ", ".join(str(group) for group in groups)
+      yield f"  {kind:<22} {times:>4}   {_size(payload):>12}   {_size(sent):>12}   over {over}"
+  if any(not c.counted for c in traffic.collectives):
+    yield "  some stand in a loop of unknown length, of which one pass is counted"
+
+
+def _loops(traffic: collectives.Traffic) -> Iterator[str]:
+  if traffic.loops:
+    passes = ", ".join("?" if n is None else str(n) for n in sorted(traffic.loops, key=str))
+    yield f"loops              of {passes} passes; flops and bytes accessed count one of each"
+
+
+def _idle(setup: Setup) -> Iterator[str]:
+  """Says so when the devices along the model axis all do the same."""
+  size = setup.mesh.shape["model"]
+  used = {axis for leaf in jax.tree.leaves(setup.solo) for axis in leaf.sharding.spec}
+  if size > 1 and "model" not in used:
+    yield (
+      f"                   no array lies over the axis 'model': its {size} devices all do the "
+      "same work. Give rules in config.sharding, or leave the axis out"
+    )
 
 
 def _parameter_table(params: Any) -> list[str]:
@@ -81,8 +186,10 @@ def _per_device(leaf: Any) -> int:
   return math.prod(shard) * np.dtype(leaf.dtype).itemsize
 
 
-def _size(count: int) -> str:
-  return f"{count / 2**20:.1f} MiB"
+def _size(count: float) -> str:
+  if count < 2**20:
+    return f"{count / 2**10:.1f} KiB"
+  return f"{count / 2**20:.1f} MiB" if count < 2**34 else f"{count / 2**30:.1f} GiB"
 
 
 def _indent(text: str) -> list[str]:

@@ -32,9 +32,9 @@ class PopulationRunner:
 
   Attributes:
     strategy: "loop" or "vmap".
-    init, run, evaluate, predict, reset, observe: as `Runner` has them, with a leading axis
-      [members] on states, tables, hyperparameters and results, and none on data and evaluation
-      batches.
+    init, run, step, evaluate, predict, reset, observe: as `Runner` has them, with a leading axis
+      [members] on states, tables, training batches, hyperparameters and results, and none on data
+      and evaluation batches.
     read: `read(tree) -> tree` of host arrays [size, ...].
     store: the state without the copies, as checkpoints hold it.
     load: the reverse.
@@ -96,6 +96,12 @@ class PopulationRunner:
       function = batched if strategy == "vmap" else looped
       return over_mesh(function, 3, 2)(state, table, hyper, data, count)
 
+    def step(state, batch, hyper):
+      def members(states, batches, hypers):
+        return each(lambda s, b, h: program.step(s, constrain(b), h), states, batches, hypers)
+
+      return over_mesh(members, 3, 0)(state, batch, hyper)
+
     def evaluate(state, batch, number, hyper):
       def members(states, hypers, batch, number):
         return each(lambda s, h: program.evaluate(s, constrain(batch), number, h), states, hypers)
@@ -120,6 +126,7 @@ class PopulationRunner:
     self.observe = observe
     self.init = jax.jit(init, out_shardings=shardings)
     self.run = jax.jit(run, donate_argnums=0, out_shardings=shardings)
+    self.step = jax.jit(step, donate_argnums=0, out_shardings=shardings)
     self.evaluate = jax.jit(evaluate, out_shardings=everywhere)
     self.predict = jax.jit(predict, out_shardings=everywhere)
     self.reset = jax.jit(clear, donate_argnums=0, out_shardings=shardings)

@@ -73,6 +73,7 @@ class Runner:
   Attributes:
     init: `init(hyper) -> TrainState`, born sharded.
     run: `run(state, data, table, count, hyper) -> state`, donating the state.
+    step: `step(state, batch, hyper) -> state`, one update; what a dry run looks at.
     evaluate: `evaluate(state, batch, number, hyper) -> MetricState`.
     predict: `predict(state, batch, number, hyper) -> arrays`, fully replicated.
     reset: `reset(state) -> state` with the sums of its metrics zero, donating the state.
@@ -100,6 +101,7 @@ class Runner:
 
     self.init = jax.jit(program.init, out_shardings=shardings)
     self.run = jax.jit(run, donate_argnums=0, out_shardings=shardings)
+    self.step = jax.jit(program.step, donate_argnums=0, out_shardings=shardings)
     self.evaluate = jax.jit(evaluate, out_shardings=everywhere)
     self.predict = jax.jit(predict, out_shardings=everywhere)
     self.reset = jax.jit(clear, donate_argnums=0, out_shardings=shardings)

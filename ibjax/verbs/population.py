@@ -20,8 +20,10 @@ from ibjax.report.compare_page import write_compare_page
 from ibjax.report.runs import read_run
 from ibjax.report.spread import format_spread
 from ibjax.train import loop, records
+from ibjax.train.dry_run import describe
 from ibjax.train.expand import MEMBERS, make_members, member_points, use_cores
 from ibjax.train.population import Member, check_members, finished, train_members
+from ibjax.train.setup import build_population
 from ibjax.verbs import flags as flags_lib
 
 # The keys that describe a population, and what a solo run has there.
@@ -102,6 +104,10 @@ def run(config: Mapping[str, Any], options: Mapping[str, Any], argv: Sequence[st
   if options["dry_run"]:
     for member in members:
       print(f"{member.folder.name}  {' '.join(member.about['overrides'])}")
+    # As one batch unless asked otherwise: then the cost of all of them is counted, not one's.
+    configs = [member.config for member in members]
+    strategy = options["strategy"] or "vmap"
+    print(describe(build_population(configs, options["data_dir"], strategy=strategy)))
     print(f"{len(members)} members, checked; nothing was written")
     return 0
   records.prepare_workdir(workdir)

@@ -27,6 +27,7 @@ from ibjax.train.assessing import assessor
 from ibjax.train.dry_run import describe
 from ibjax.train.setup import Setup, build
 from ibjax.train.warm_start import take_over, warm_state
+from ibjax.verbs import mesh_flag
 from ibjax.verbs import population as population_lib
 from ibjax.verbs.flags import config_path, given, load_config, overrides, wants_help
 
@@ -57,14 +58,17 @@ def run(argv: Sequence[str]) -> int:
     "allow_config_change", False, "Continue a run under another config.", flag_values=values
   )
   processes.define_flags(values)
+  mesh_flag.define(values)
   population_lib.define_flags(values)
   if wants_help("train", values, argv, config=True):
     return 0
+  argv = mesh_flag.spelled_out(argv)
   config = load_config("train", values, argv)
   options = given(values)
   population = population_lib.requested(config, options)
   if options["workdir"] is None and not options["dry_run"]:
     raise ConfigError("`ibjax train` needs --workdir=FOLDER, where the run keeps all it writes.")
+  mesh_flag.stand_in(config, options)
   if population:
     return population_lib.run(config, options, argv)
   processes.join(options)
