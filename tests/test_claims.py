@@ -14,8 +14,7 @@ import time
 
 import pytest
 
-from ibjax.cluster import claims as claims_lib
-from ibjax.cluster import presence, shared
+from ibjax.cluster import presence, shared, sightings
 from ibjax.cluster.claims import Claims, Lost, lock, unit_name
 from ibjax.core.errors import WorkdirError
 from tests.helpers import ROOT, environment
@@ -36,7 +35,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
   own = Clock()
-  monkeypatch.setattr(claims_lib.time, "monotonic", own.monotonic)
+  monkeypatch.setattr(sightings.time, "monotonic", own.monotonic)
   return own
 
 

@@ -21,7 +21,6 @@ a process that was asleep for any time cannot take a claim that it judged in ano
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import hashlib
 import json
@@ -34,11 +33,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from ibjax.cluster import presence, shared
 from ibjax.cluster.presence import describe
+from ibjax.cluster.sightings import Sightings
 from ibjax.core.errors import WorkdirError
 
 FOLDER = ".claims"
@@ -46,7 +46,6 @@ LOST_AFTER_S = 120.0
 EXIT_LOST = 75  # all that this process had saved is there; the same command continues
 _BEATS = 8  # in the time after which a holder counts as gone
 _POLL_S = 0.02, 1.0  # the shortest and longest wait for a lock that another process holds
-_FEWEST_BEATS = 4  # that are waited for, where the holder gives its signs more seldom than we would
 _CLAIM = re.compile(r"(?P<unit>.+)\.(?P<generation>\d{6,})(?P<free>\.free)?")
 
 
@@ -103,7 +102,7 @@ class Claims:
     self._beat_s = lost_after / _BEATS
     self._own = folder / f"holder-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     self._held: dict[str, int] = {}
-    self._seen: dict[str, _Watch] = {}
+    self._sightings = Sightings(lost_after)
     self._mutex = threading.RLock()
     self._ended = threading.Event()
     self._thread: threading.Thread | None = None
@@ -145,11 +144,19 @@ class Claims:
     """
     taken: list[str] = []
     with self._mutex, shared.doing(f"cannot make a claim in {self._folder}"):
-      for unit in sorted(set(units)):  # in one order, so that two takers do not keep each other out
-        if not self._take(unit):
+      tops = self._tops()
+      # In one order, so that two takers do not keep each other out.
+      for unit in sorted(set(units) - set(self._held)):
+        generation, free = tops.get(unit, (0, True))
+        if not (
+          free or self._sightings.gone(unit, generation, self._name(unit, generation))
+        ) or not self._next(unit, generation):
           self.release(taken)
           return False
         taken.append(unit)
+      if self._settle(set(taken)):
+        self.release(taken)
+        return False
     return True
 
   def confirm(self) -> None:
@@ -160,12 +167,14 @@ class Claims:
       WorkdirError: the folder cannot be written.
     """
     with self._mutex, shared.doing(f"cannot confirm the claims in {self._folder}"):
-      for unit, generation in list(self._held.items()):
-        if not self._advance(unit, generation):
-          holder = self.holder(unit)
-          self._held.pop(unit)
-          self._on_loss(unit, holder)
-          raise Lost(f"the claim on {unit} was taken over by {describe(holder)}")
+      lost = [unit for unit, own in self._held.items() if not self._next(unit, own)]
+      lost += self._settle({unit for unit in self._held if unit not in lost})
+      for unit in lost:
+        self._held.pop(unit, None)
+        self._on_loss(unit, self.holder(unit))
+      if lost:
+        holder = describe(self.holder(lost[0]))
+        raise Lost(f"the claim on {lost[0]} was taken over by {holder}")
 
   def release(self, units: Iterable[str]) -> None:
     """Gives claims up, at once free for others.
@@ -177,9 +186,8 @@ class Claims:
       for unit in units:
         generation = self._held.pop(unit, None)
         if generation is not None:
-          name = self._name(unit, generation)
           with contextlib.suppress(OSError):  # a claim that stays is one whose holder is gone
-            name.rename(name.with_name(f"{name.name}.free"))
+            self._name(unit, generation).rename(self._name(unit, generation, free=True))
 
   def holder(self, unit: str) -> dict[str, Any]:
     """Tells who holds a unit.
@@ -192,8 +200,8 @@ class Claims:
     """
     with self._mutex, contextlib.suppress(OSError):
       generation, free = self._tops().get(unit, (0, True))
-      watch = None if free else self._look(unit, generation)
-      return {} if watch is None else dict(watch.about)
+      if not free:
+        return self._sightings.about(unit, generation, self._name(unit, generation))
     return {}
 
   def alive(self, unit: str) -> bool:
@@ -205,71 +213,48 @@ class Claims:
     Returns:
       False as long as nothing of its holder has changed.
     """
-    watch = self._seen.get(unit)
-    return watch is not None and watch.changed
+    return self._sightings.changed(unit)
 
-  def _name(self, unit: str, generation: int) -> pathlib.Path:
-    return self._folder / f"{unit}.{generation:06d}"
+  def _name(self, unit: str, generation: int, free: bool = False) -> pathlib.Path:
+    return self._folder / f"{unit}.{generation:06d}{'.free' if free else ''}"
+
+  def _listing(self) -> Iterator[tuple[str, int, bool]]:
+    for name in os.listdir(self._folder):
+      if match := _CLAIM.fullmatch(name):
+        yield match["unit"], int(match["generation"]), match["free"] is not None
 
   def _tops(self) -> dict[str, tuple[int, bool]]:
     """Unit -> (highest generation, whether it is free)."""
     tops: dict[str, tuple[int, bool]] = {}
-    for name in os.listdir(self._folder):
-      if match := _CLAIM.fullmatch(name):
-        found = int(match["generation"]), match["free"] is not None
-        tops[match["unit"]] = max(tops.get(match["unit"], (0, False)), found)
+    for unit, generation, free in self._listing():
+      tops[unit] = max(tops.get(unit, (0, False)), (generation, free))
     return tops
 
-  def _take(self, unit: str) -> bool:
-    if unit in self._held:
-      return True
-    generation, free = self._tops().get(unit, (0, True))
-    return (free or self._gone(unit, generation)) and self._advance(unit, generation)
-
-  def _advance(self, unit: str, generation: int) -> bool:
-    """Makes the generation after this one; whether it was made, and is the highest."""
-    name = self._name(unit, generation + 1)
-    if not shared.link(self._own, name):
-      return False
-    # Where the listing was an old one, a later generation may be there, and counts.
-    if self._tops().get(unit, (0, False))[0] != generation + 1:
-      name.unlink(missing_ok=True)
+  def _next(self, unit: str, generation: int) -> bool:
+    """Makes the generation after this one."""
+    if not shared.link(self._own, self._name(unit, generation + 1)):
       return False
     self._held[unit] = generation + 1
-    before = self._name(unit, generation)
-    for old in (before, before.with_name(f"{before.name}.free")):
-      with contextlib.suppress(OSError):  # it counts no more, there or not
-        old.unlink(missing_ok=True)
     return True
 
-  def _gone(self, unit: str, generation: int) -> bool:
-    watch = self._look(unit, generation)
-    if watch is None:  # given up, or taken over, a moment ago
-      return False
-    silent = time.monotonic() - watch.since
-    patience = max(self._lost_after, _FEWEST_BEATS * float(watch.about.get("beat_s", 0)))
-    return presence.ended(watch.about) or silent >= patience
+  def _settle(self, units: Collection[str]) -> list[str]:
+    """Removes what the new claims on units follow; returns units that have a later claim.
 
-  def _look(self, unit: str, generation: int) -> _Watch | None:
-    """Looks at a claim, and remembers since when it is as it is; None when it is not there."""
-    now, old = time.monotonic(), self._seen.get(unit)
-    try:
-      # Opened, not only asked for: NFS then brings what it knows of the file up to date.
-      with open(self._name(unit, generation), "rb") as file:
-        status, content = os.fstat(file.fileno()), file.read()
-    except OSError:
-      return None
-    mark = generation, status.st_ino, status.st_mtime_ns
-    if old is None:
-      new = _Watch(mark, now, now, False, _read(content))
-    elif old.mark != mark:
-      new = _Watch(mark, now, now, True, _read(content))
-    else:
-      # Had this process been away itself, so might all others have been.
-      away = now - old.looked > self._lost_after / 2
-      new = dataclasses.replace(old, since=now if away else old.since, looked=now)
-    self._seen[unit] = new
-    return new
+    The listing before them may have been an old one, of generations that were removed since.
+    """
+    late, below = set(), []
+    for unit, generation, free in self._listing():
+      if unit in units:
+        if generation > self._held[unit]:
+          late.add(unit)
+        elif generation < self._held[unit]:
+          below.append(self._name(unit, generation, free))
+    for unit in late:
+      below.append(self._name(unit, self._held.pop(unit)))
+    for name in below:
+      with contextlib.suppress(OSError):  # it counts no more, there or not
+        name.unlink(missing_ok=True)
+    return sorted(late)
 
   def _beat(self) -> None:
     while not self._ended.wait(self._beat_s):
@@ -322,22 +307,3 @@ def lock(
       time.sleep(wait * random.uniform(0.5, 1.5))
       wait = min(2 * wait, _POLL_S[1])
     yield
-
-
-@dataclasses.dataclass(frozen=True)
-class _Watch:
-  """What was seen of a claim: its mark since `since` (last at `looked`), and whether it changed."""
-
-  mark: tuple[int, int, int]
-  since: float
-  looked: float
-  changed: bool
-  about: Mapping[str, Any]
-
-
-def _read(content: bytes) -> dict[str, Any]:
-  try:
-    about = json.loads(content)
-  except ValueError:  # torn by a crash of its machine: who it was is not known
-    return {}
-  return about if isinstance(about, dict) else {}
