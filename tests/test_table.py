@@ -173,7 +173,11 @@ class Fake:
 
 @pytest.fixture
 def fake(monkeypatch):
-  runner = Fake()
+  return install(Fake(), monkeypatch)
+
+
+def install(runner, monkeypatch):
+  """Has groups trained by a stand-in."""
   monkeypatch.setattr(table_work, "train_group", runner)
 
   def key(config):

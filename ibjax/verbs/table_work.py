@@ -147,18 +147,9 @@ def run_missing(chosen: Sequence[Planned], how: How) -> None:
     Ended: SIGTERM or Ctrl-C came; all is saved, and the same call continues.
     IbjaxError: a group cannot be trained.
   """
-  waiting = _waiting(chosen, how.path)
-  if not waiting:
+  todo = unfinished(chosen, how)
+  if not todo:
     return
-  # A finished run of this folder stays a member of its group, recorded or not: so a command that
-  # was stopped meets the same group when it continues, and so do two that run at once.
-  names = {one.name for one in waiting}
-  members = [one for one in chosen if one.name in names or _finished(one)]
-  todo = [
-    group
-    for group in groups(members, how.home, how.unit)
-    if any(run.name in names for run in group.runs)
-  ]
   _use_cores(todo)
   left = {f"group {n} of {len(todo)}": group for n, group in enumerate(todo, start=1)}
   errors: list[IbjaxError] = []
@@ -167,7 +158,7 @@ def run_missing(chosen: Sequence[Planned], how: How) -> None:
     while left:
       before = len(left)
       for name, group in list(left.items()):
-        if not _waiting(group.runs, how.path):
+        if not waiting(group.runs, how.path):
           del left[name]
         elif claims.take(units(group)):
           del left[name]
@@ -182,13 +173,13 @@ def run_missing(chosen: Sequence[Planned], how: How) -> None:
             claims.release(units(group))
       if len(left) < before:
         continue
-      if not how.stay and all(any(map(claims.alive, units(group))) for group in left.values()):
-        print(f"nothing is left to claim; others train {len(left)} of {len(todo)} groups")
-        break
       for name in left.keys() - told:
         holder = next(filter(None, map(claims.holder, units(left[name]))), {})
         print(f"{name} is claimed by {claims_lib.describe(holder)}", flush=True)
         told.add(name)
+      if not how.stay and all(any(map(claims.alive, units(group))) for group in left.values()):
+        print(f"nothing is left to claim; others train {len(left)} of {len(todo)} groups")
+        break
       time.sleep(min(2.0, how.lost_after / 8))
   if errors:
     raise errors[0]
@@ -206,7 +197,35 @@ def units(group: Group) -> list[str]:
   return [unit_name(one.name) for one in group.runs]
 
 
-def _waiting(runs: Sequence[Planned], path: pathlib.Path) -> list[Planned]:
+def unfinished(chosen: Sequence[Planned], how: How) -> list[Group]:
+  """The groups in which a run has no result yet.
+
+  Args:
+    chosen: the runs asked for.
+    how: how to work.
+
+  Returns:
+    Groups. A finished run of this folder stays a member of its group, recorded or not: so a
+    command that was stopped meets the same group when it continues, and so do two that run at once.
+  """
+  names = {one.name for one in waiting(chosen, how.path)}
+  if not names:
+    return []
+  members = [one for one in chosen if one.name in names or _finished(one)]
+  found = groups(members, how.home, how.unit)
+  return [group for group in found if any(run.name in names for run in group.runs)]
+
+
+def waiting(runs: Sequence[Planned], path: pathlib.Path) -> list[Planned]:
+  """The runs that have no result yet.
+
+  Args:
+    runs: some of the experiment's.
+    path: results.jsonl.
+
+  Returns:
+    Those without a line that counts.
+  """
   found = results_lib.statuses(results_lib.read(path).lines, runs)
   return [status.run for status in found if status.line is None]
 
@@ -247,7 +266,7 @@ def _train(group: Group, number: str, claims: Claims, how: How) -> None:
   """Trains what a claimed group still lacks, and records it."""
   from ibjax.train import loop
 
-  own = _waiting(group.runs, how.path)  # another process may have finished it a moment ago
+  own = waiting(group.runs, how.path)  # another process may have finished it a moment ago
   for one in own:
     if one.folder.is_dir():
       _move_if_other(one)
