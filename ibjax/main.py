@@ -7,12 +7,13 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from ibjax.cluster import supervisor
+from ibjax.cluster import supervisor, watch
 from ibjax.core.errors import IbjaxError, unknown
 
 # Verb -> what it does; `run(argv) -> exit code` in ibjax.verbs, imported only when asked for.
 VERBS = {
   "train": "train a config, or continue it: --config=FILE.py --workdir=FOLDER",
+  "launch": "run a verb on many processes: --backend=slurm --nodes=2 -- train ...",
   "sweep": "train over axes that may change shapes: --config=FILE.py --workdir=FOLDER --axes=...",
   "eval": "evaluate a checkpoint of a run: --workdir=FOLDER",
   "status": "how runs are doing, process by process: FOLDERS...",
@@ -22,8 +23,7 @@ VERBS = {
   "data": "list, prepare and describe data sets",
   "table": "a paper's tables, running what is missing: experiments/PAPER",
 }
-EXIT_ERROR = 2
-USAGE = "usage: ibjax VERB [flags]\n\n{rows}\n\n`ibjax VERB --help` shows a verb's flags."
+USAGE = "usage: ibjax VERB [flags]; `ibjax VERB --help` shows a verb's flags\n\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   """
   arguments = list(sys.argv[1:] if argv is None else argv)
   if not arguments or arguments[0] in ("-h", "--help", "help"):
-    print(USAGE.format(rows="\n".join(f"  {verb:<9} {does}" for verb, does in VERBS.items())))
-    return 0 if arguments else EXIT_ERROR
+    print(USAGE + "\n".join(f"  {verb:<9} {does}" for verb, does in VERBS.items()))
+    return 0 if arguments else watch.EXIT_BAD_INPUT
   logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's errors reach us: told once
   try:
     if arguments[0] not in VERBS:
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return importlib.import_module(f"ibjax.verbs.{arguments[0]}").run(arguments[1:])
   except IbjaxError as error:
     print(f"error: {error}", file=sys.stderr)
-    return EXIT_ERROR
+    return watch.EXIT_BAD_INPUT
   except KeyboardInterrupt:
     print("interrupted; nothing saved is lost, run the same command again", file=sys.stderr)
     return 130

@@ -32,6 +32,8 @@ from ibjax.core.errors import ClusterError, ConfigError
 
 TIMEOUT_S = 60.0
 _TIME = re.compile(r"(?:(?P<d>\d+)-(?P<dh>\d+)(?::(?P<dm>\d+)(?::(?P<ds>\d+))?)?)|(?P<rest>[\d:]+)")
+# States of which a job does not come back by itself.
+OVER = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT")
 _FIELDS = {
   "state": "JobState",
   "reason": "Reason",
@@ -176,6 +178,18 @@ def state(job_id: str) -> dict[str, Any]:
     list(counts) if sum(counts.values()) == 1 else [f"{n} {name}" for name, n in counts.items()]
   )
   return {"job_id": job_id, "state": ", ".join(found), "tasks": tasks}
+
+
+def ended(found: dict[str, Any]) -> bool:
+  """Whether a job is over for good.
+
+  Args:
+    found: what `state` returned.
+
+  Returns:
+    False while one of its tasks waits, runs or is being ended.
+  """
+  return all(task["state"] in OVER for task in found["tasks"])
 
 
 def _task(line: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from ibjax.cluster import heartbeat
 
 # sysexits.h EX_TEMPFAIL: stopped early, all is saved, the same command continues.
 EXIT_STOPPED = 75
+EXIT_BAD_INPUT = 2
 GRACE_S = 10.0  # for this process to end by itself when another ended with an explanation
 
 
@@ -111,7 +112,11 @@ class Watch:
       return Verdict(other, f"{self._name(other)} is gone ({why})")
     if state == "failed":
       # Bad input, explained: usually the same in all, which then end by themselves.
-      return Verdict(other, f"{self._name(other)} failed: {why}", 2) if silent > GRACE_S else None
+      return (
+        Verdict(other, f"{self._name(other)} failed: {why}", EXIT_BAD_INPUT)
+        if silent > GRACE_S
+        else None
+      )
     if silent <= self._lost_after:
       return None
     if state in ("stopped", "aborted"):
