@@ -23,7 +23,7 @@ from ibjax.report import results as results_lib
 from ibjax.report import table_figures
 from ibjax.report.selection import least
 from ibjax.train import loop
-from ibjax.verbs import table
+from ibjax.verbs import record, table, table_work
 from tests.helpers import ROOT, VIB, environment
 
 CEB = "configs/variational/ceb_mnist.py"
@@ -173,15 +173,19 @@ class Fake:
 
 @pytest.fixture
 def fake(monkeypatch):
-  runner = Fake()
-  monkeypatch.setattr(table, "train_group", runner)
+  return install(Fake(), monkeypatch)
+
+
+def install(runner, monkeypatch):
+  """Has groups trained by a stand-in."""
+  monkeypatch.setattr(table_work, "train_group", runner)
 
   def key(config):
     traced = hyper.traced(config)
     flat = {k: v for k, v in _flat(config) if k not in traced}
     return config_hash(flat)
 
-  monkeypatch.setattr(table, "group_key", key)
+  monkeypatch.setattr(table_work, "group_key", key)
   return runner
 
 
@@ -685,10 +689,10 @@ def test_a_damaged_or_foreign_file_is_refused_and_left(folder, fake, change, mes
 def test_appending_nothing_that_lacks_a_key(tmp_path):
   path = tmp_path / "results.jsonl"
   with pytest.raises(ConfigError, match="key 'cell'"):
-    results_lib.append(path, [{"schema": 1}])
+    record.append(path, [{"schema": 1}])
   assert not path.exists()
   with pytest.raises(WorkdirError, match="nowhere"):
-    results_lib.append(tmp_path / "nowhere" / "results.jsonl", [])
+    record.append(tmp_path / "nowhere" / "results.jsonl", [])
 
 
 def test_results_of_a_cell_that_is_gone_are_mentioned(folder, fake, capsys):
@@ -885,11 +889,13 @@ def test_the_real_population_makes_a_table(tmp_path):
   assert verb(folder, "--check") == 0
 
 
-def test_lines_added_at_the_same_time_are_all_kept(folder, fake):
+def test_lines_added_at_the_same_time_are_all_kept_and_none_is_there_twice(folder, fake):
   fake.stop_after = 1
   verb(folder)
   path = folder / "results.jsonl"
   some = lines(folder)
   with concurrent.futures.ThreadPoolExecutor(4) as pool:
-    list(pool.map(lambda seed: results_lib.append(path, [{**some[0], "seed": seed}]), range(40)))
-  assert sorted(line["seed"] for line in lines(folder)[len(some) :]) == list(range(40))
+    seeds = [*range(10, 40), *range(10, 40)]
+    added = pool.map(lambda seed: len(record.append(path, [{**some[0], "seed": seed}])), seeds)
+    assert sum(added) == 30
+  assert sorted(line["seed"] for line in lines(folder)[len(some) :]) == list(range(10, 40))

@@ -11,18 +11,14 @@ never enters a mean.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import json
-import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ibjax.core.config import changed
-from ibjax.core.errors import ConfigError, WorkdirError
-from ibjax.core.files import write_bytes
+from ibjax.core.errors import ConfigError
 
 SCHEMA = 1
 KEYS = {
@@ -146,12 +142,21 @@ def read(path: pathlib.Path) -> Results:
         f"{path}, line {number}, is not JSON; the file was damaged or edited. Restore it from the "
         "repository's history, or move that line to results.jsonl.damaged and run again."
       ) from None
-    _check_line(f"{path}, line {number}", line)
+    check_line(f"{path}, line {number}", line)
     lines.append(line)
   return Results(path, tuple(lines))
 
 
-def _check_line(where: str, line: Any) -> None:
+def check_line(where: str, line: Any) -> None:
+  """Raises unless a line has every key of the file.
+
+  Args:
+    where: begins the message.
+    line: what was read, or is to be written.
+
+  Raises:
+    ConfigError: a key is absent or of another type; it is of another version of the file.
+  """
   if not isinstance(line, dict):
     raise ConfigError(f"{where}: found a {type(line).__name__}, expected an object.")
   if line.get("schema") != SCHEMA:
@@ -165,61 +170,6 @@ def _check_line(where: str, line: Any) -> None:
       raise ConfigError(f"{where}, key '{key}': found {found}, expected a {kind.__name__}.")
   if not isinstance(line["data"].get("fingerprint"), str):
     raise ConfigError(f"{where}, key 'data': it has no 'fingerprint'.")
-
-
-def set_aside(results: Results) -> pathlib.Path | None:
-  """Moves half a line at the end of the file to `results.jsonl.damaged` beside it.
-
-  Args:
-    results: the file as read.
-
-  Returns:
-    Where it was put; None when nothing is torn.
-  """
-  if not results.torn:
-    return None
-  damaged = results.path.with_name(f"{results.path.name}.damaged")
-  with _locked(results.path.parent):
-    old = damaged.read_bytes() if damaged.is_file() else b""
-    write_bytes(damaged, old + results.torn + b"\n")  # kept before it is taken away
-    content = results.path.read_bytes()
-    if content.endswith(results.torn):
-      write_bytes(results.path, content[: -len(results.torn)])
-  return damaged
-
-
-def append(path: pathlib.Path, lines: Sequence[Mapping[str, Any]]) -> None:
-  """Adds lines, all of them or none; other processes may add theirs at the same time.
-
-  Args:
-    path: results.jsonl; made when absent.
-    lines: what to add.
-
-  Raises:
-    ConfigError: a line lacks a key; nothing is written.
-    WorkdirError: the file cannot be written, and is as it was.
-  """
-  for number, line in enumerate(lines):
-    _check_line(f"a new line ({number})", line)
-  text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-  with _locked(path.parent):
-    content = path.read_bytes() if path.is_file() else b""
-    if content and not content.endswith(b"\n"):
-      content += b"\n"
-    write_bytes(path, content + text.encode())
-
-
-@contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[None]:
-  try:
-    handle = os.open(folder, os.O_RDONLY)
-  except OSError as error:
-    raise WorkdirError(f"cannot open {folder}: {error.strerror or error}.") from error
-  try:
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    yield
-  finally:
-    os.close(handle)
 
 
 def differences(line: Mapping[str, Any], run: Planned) -> tuple[str, ...]:
