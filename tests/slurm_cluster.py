@@ -74,7 +74,7 @@ def _until_ready(process: subprocess.Popen[str]) -> str:
   return said
 
 
-def wait_for_state(job_id: str, states: tuple[str, ...], seconds: float = 400.0) -> dict[str, Any]:
+def wait_for_state(job_id: str, states: tuple[str, ...], seconds: float = 600.0) -> dict[str, Any]:
   """Polls a job until its state is one of these; fails, saying what it was, when it is not.
 
   Args:
