@@ -93,7 +93,25 @@ def join(options: Mapping[str, Any]) -> None:
     )
   if number:
     _await_coordinator(host.strip("[]"), int(port), options["join_timeout"])
+  else:
+    _check_port(int(port))
   _connect(options, address, count, number)
+
+
+def _check_port(port: int) -> None:
+  """Sees that process 0 can listen: where it cannot, JAX 0.10 may end in a segmentation fault."""
+  family = socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET
+  with socket.socket(family) as probe:
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+      probe.bind(("", port))
+      probe.listen()
+    except OSError as error:
+      raise ConfigError(
+        f"process 0 cannot listen on port {port} ({error.strerror or error}): another program uses "
+        "it, perhaps a run that is still ending. Choose another --coordinator=HOST:PORT, the same "
+        "for all processes."
+      ) from None
 
 
 def _await_coordinator(host: str, port: int, timeout: float) -> None:
@@ -137,16 +155,10 @@ def _connect(
       "--num_processes and --process_id."
     ) from None
   except RuntimeError as error:
-    text = str(error).splitlines()[0]
-    if "RPC server" in text:
-      raise ConfigError(
-        f"process 0 cannot listen on the port of {address or 'the coordinator'}: another program "
-        "uses it, perhaps a run that is still ending. Choose another port (--coordinator="
-        "HOST:PORT, or JAX_COORDINATOR_PORT with --distributed)."
-      ) from None
     raise ConfigError(
-      f"the processes did not join within --join_timeout={options['join_timeout']} s: {text}. "
-      "Were all started, with the same --num_processes?"
+      f"the processes did not join: {str(error).splitlines()[0]}. Were all started, with the same "
+      "--num_processes? Is the coordinator's port free on its host? (--join_timeout="
+      f"{options['join_timeout']})"
     ) from None
 
 
@@ -174,7 +186,8 @@ def agree(config: Mapping[str, Any], workdir: pathlib.Path, found: Any) -> str:
 
   Args:
     config: the resolved config.
-    workdir: the run's folder.
+    workdir: the run's folder, which exists. From here on, processes but the first print to files in
+      its "heartbeats".
     found: what this process found of the run in its folder; the same in all.
 
   Returns:
@@ -196,6 +209,10 @@ def agree(config: Mapping[str, Any], workdir: pathlib.Path, found: Any) -> str:
   }
   if jax.process_count() == 1:
     return str(mine["token"])
+  folder, number = workdir / heartbeat.FOLDER, jax.process_index()
+  folder.mkdir(parents=True, exist_ok=True)
+  if number and heartbeat.SUPERVISED in os.environ:
+    _redirect(folder / f"process-{number:05d}.log")
   # Once for meeting, so that the clocks are read at one time.
   multihost_utils.sync_global_devices("ibjax_agree")
   every = exchange({**mine, "clock": time.time()})
@@ -235,13 +252,13 @@ def _not_shared(who: str, first: Mapping[str, Any], other: Mapping[str, Any], ho
   )
 
 
-def begin(workdir: pathlib.Path, session: str, lost_after: float) -> Heartbeat:
+def begin(workdir: pathlib.Path, session: str, options: Mapping[str, Any]) -> Heartbeat:
   """Starts this process's heartbeat, and sees that all processes see each other's.
 
   Args:
     workdir: the run's folder, which exists.
     session: what `agree` returned.
-    lost_after: seconds without a beat after which a process is lost.
+    options: the parsed flags, of which --lost_after and --join_timeout are read.
 
   Returns:
     The heartbeat, begun; the caller ends it by leaving its context.
@@ -250,18 +267,16 @@ def begin(workdir: pathlib.Path, session: str, lost_after: float) -> Heartbeat:
     WorkdirError: a process does not see another's heartbeat: the folder is not shared.
   """
   number, of = jax.process_index(), jax.process_count()
+  lost_after, timeout = options["lost_after"], options["join_timeout"]
   beat = Heartbeat(workdir, number, of, session=session, period=min(5.0, lost_after / 6))
   if of == 1:
     return beat
-  beat.folder.mkdir(parents=True, exist_ok=True)
-  if number and heartbeat.SUPERVISED in os.environ:
-    _redirect(beat.folder / f"process-{number:05d}.log")
   heartbeat.write(
     heartbeat.path_of(beat.folder, number),
     {"process": number, "of": of, "session": session, "state": "starting"},
   )
   seen: list[int] = []
-  until = time.monotonic() + SHARED_S
+  until = time.monotonic() + min(SHARED_S, timeout)
   while len(seen) < of and time.monotonic() < until:
     each = [heartbeat.read(heartbeat.path_of(beat.folder, other)) for other in range(of)]
     seen = [i for i, one in enumerate(each) if one is not None and one.get("session") == session]

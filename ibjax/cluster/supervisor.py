@@ -155,8 +155,8 @@ class _Heard:
     return (
       f"process {self.about.get('process', '?')} of {self.about.get('of', '?')} did not join the "
       f"others at {self.about.get('coordinator', '?')} within {self.about.get('timeout')} s "
-      "(--join_timeout). Were all started, with the same address and number of processes, and is "
-      "the port open between their hosts?"
+      "(--join_timeout). Were all started, with the same address and number of processes? Is the "
+      "port free on the host of process 0, and open between the hosts?"
     )
 
   def mark(self, state: str, why: str) -> None:

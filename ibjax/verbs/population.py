@@ -114,7 +114,7 @@ def run(config: Mapping[str, Any], options: Mapping[str, Any], argv: Sequence[st
   found_there = [finished(member) for member in members]
   every = {member.folder.name: member.config for member in members}
   session = processes.agree(every, workdir, found_there)
-  with processes.begin(workdir, session, options["lost_after"]) as beat:
+  with processes.begin(workdir, session, options) as beat:
     if jax.process_index() == 0:
       _write_plan(workdir, axes, members, argv)
     try:

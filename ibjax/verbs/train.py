@@ -97,7 +97,7 @@ def _one(config: dict[str, Any], options: Mapping[str, Any], argv: Sequence[str]
     "overrides": overrides(argv),
     "command": shlex.join(["ibjax", "train", *argv]),
   }
-  with processes.begin(workdir, session, options["lost_after"]) as beat:
+  with processes.begin(workdir, session, options) as beat:
     if measures(config):
       code = _measure(config, workdir, about)
     else:
