@@ -9,7 +9,8 @@ import socket
 
 import pytest
 
-from ibjax.cluster import heartbeat, supervisor
+from ibjax.cluster import heartbeat, processes, supervisor
+from ibjax.core.errors import ConfigError, WorkdirError
 from ibjax.main import main
 from ibjax.train import records
 from tests.helpers import VIB, command, ended, flags, free_port, joined, started, until
@@ -37,8 +38,9 @@ def lines(workdir):
 
 
 def trains(workdir, running):
-  """Waits until a checkpoint is there."""
-  until(lambda: list((workdir / "checkpoints").glob("[1-9]*")), running)
+  """Waits until a checkpoint is there: a folder with its final name."""
+  found = workdir / "checkpoints"
+  until(lambda: found.exists() and any(path.name.isdigit() for path in found.iterdir()), running)
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +178,32 @@ def test_a_port_in_use(tmp_path, capsys):
 )
 def test_flags_that_do_not_fit(tmp_path, capsys, arguments, message):
   assert message in refused(capsys, *flags(f"{VIB}:smoke", tmp_path), *arguments)
+
+
+def report(**other):
+  about = {"config": {"seed": 0}, "code": "a", "versions": {}, "numerics": {}, "found": None}
+  return about | {"host": "node", "workdir": "/runs", "clock": 1000.0} | other
+
+
+@pytest.mark.parametrize(
+  "other, error, message",
+  [
+    (dict(config={"seed": 1}), ConfigError, "seed"),
+    (dict(code="b"), ConfigError, "different code of ibjax"),
+    (dict(versions={"jax": "0.1"}), ConfigError, "different versions"),
+    (dict(numerics={"float": "float64"}), ConfigError, "different JAX"),
+    (dict(found=["hash", True], workdir="/tmp"), WorkdirError, "not shared.*/tmp and /runs"),
+  ],
+)
+def test_what_processes_must_agree_on(other, error, message):
+  with pytest.raises(error, match=message) as raised:
+    processes.compare([report(), report(), report(host="far", **other)])
+  assert "process 2 (far) and process 0 (node)" in str(raised.value)
+
+
+def test_a_clock_that_is_off_is_a_warning():
+  (text,) = processes.compare([report(), report(clock=1001.0), report(clock=-2600.0, host="far")])
+  assert "process 2 (far) is -3600 s off" in text
 
 
 def test_no_cluster_is_found(tmp_path, capsys, monkeypatch):

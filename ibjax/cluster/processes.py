@@ -11,7 +11,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -216,7 +216,28 @@ def agree(config: Mapping[str, Any], workdir: pathlib.Path, found: Any) -> str:
   # Once for meeting, so that the clocks are read at one time.
   multihost_utils.sync_global_devices("ibjax_agree")
   every = exchange({**mine, "clock": time.time()})
-  first = every[0]
+  warnings = compare(every)
+  if number == 0:
+    for text in warnings:
+      print(f"warning: {text}", file=sys.stderr)
+  return str(every[0]["token"])
+
+
+def compare(every: Sequence[Mapping[str, Any]]) -> list[str]:
+  """Compares what the processes of a run say of themselves.
+
+  Args:
+    every: by process, {"config", "code", "versions", "numerics", "found", "host", "workdir",
+      "clock" (seconds)}.
+
+  Returns:
+    Warnings: clocks that differ.
+
+  Raises:
+    ConfigError: processes differ in config, code, versions; names which, and in what.
+    WorkdirError: they found different runs in the folder.
+  """
+  first, warnings = every[0], []
   for number, other in enumerate(every):
     who = f"process {number} ({other['host']}) and process 0 ({first['host']})"
     if lines := difference(first["config"], other["config"]):
@@ -233,15 +254,13 @@ def agree(config: Mapping[str, Any], workdir: pathlib.Path, found: Any) -> str:
         )
     if first["found"] != other["found"]:
       raise WorkdirError(_not_shared(who, first, other, "found different runs in it"))
-  for number, other in enumerate(every):
     skew = other["clock"] - first["clock"]
-    if abs(skew) > SKEW_S and jax.process_index() == 0:
-      print(
-        f"warning: the clock of process {number} ({other['host']}) is {skew:+.0f} s off process "
-        "0's. Times in logs and heartbeats will not agree; nothing else depends on them.",
-        file=sys.stderr,
+    if abs(skew) > SKEW_S:
+      warnings.append(
+        f"the clock of process {number} ({other['host']}) is {skew:+.0f} s off process 0's. Times "
+        "in logs and heartbeats will not agree; nothing else depends on them."
       )
-  return str(first["token"])
+  return warnings
 
 
 def _not_shared(who: str, first: Mapping[str, Any], other: Mapping[str, Any], how: str) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+# A run that is told to stop does so between two dispatches, and has perhaps two minutes for it.
+LONG_DISPATCH_S = 45.0
 SHOWN = ("loss_nats", "err_frac", "mse", "rate_nats", "residual_nats")
 
 
@@ -27,7 +29,7 @@ class Progress:
     self._total, self._active, self._pulse = total, active, pulse
     self._live = active and sys.stderr.isatty()
     self._marks: list[tuple[int, float]] = []
-    self._text = ""
+    self._text, self._warned = "", False
 
   def say(self, text: str) -> None:
     """Prints a line that stays."""
@@ -39,11 +41,22 @@ class Progress:
     """Redraws the live line; called after every dispatch."""
     # The first mark is the end of the first dispatch, which compiled the program.
     self._marks = [*self._marks[-30:], (step, time.monotonic())]
+    self._warn_of_long()
     if self._pulse:
       self._pulse(step, self._total, self.rate())
     if self._live:
       self._clear()
       print(f"\r{self._line(step)}{self._text}", end="", file=sys.stderr, flush=True)
+
+  def _warn_of_long(self) -> None:
+    (before, then), (step, now) = self._marks[-2:] if len(self._marks) > 1 else [(0, 0.0)] * 2
+    if now - then > LONG_DISPATCH_S and not self._warned:
+      self._warned = True
+      self.say(
+        f"warning: {step - before} steps in one dispatch take {now - then:.0f} s, and a stop "
+        "(SIGTERM, preemption) waits for their end; lower config.train.steps_per_dispatch to be "
+        "sure to save"
+      )
 
   def metrics(self, step: int, split: str, values: Mapping[str, Any]) -> None:
     """Shows metrics: in the live line while training, as a line of their own otherwise."""
