@@ -230,6 +230,21 @@ def test_members_on_devices_of_their_own_send_nothing():
   assert products < found.flops < 1.5 * products
 
 
+@pytest.mark.very_slow
+def test_the_update_that_is_counted_is_the_one_that_is_made():
+  setup = members(4, 2)
+  feed = setup.train_feed()
+  table = next(feed.tables(iter([(0, 1)])))
+  rows = np.asarray(table["rows"])[:, 0]
+  batch = {name: np.asarray(value)[rows] for name, value in feed.data.items()}
+  batch["mask"] = np.ones(rows.shape, bool)
+  run = setup.runner
+  ran = run.run(run.init(setup.hyper), feed.data, table, np.int32(1), setup.hyper)
+  made = run.step(run.init(setup.hyper), batch, setup.hyper)
+  for a, b in zip(jax.tree.leaves(ran), jax.tree.leaves(made), strict=True):
+    np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_members_whose_data_are_split_sum_their_gradients():
   setup = members(4, 2)

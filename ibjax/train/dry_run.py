@@ -56,7 +56,7 @@ def describe(setup: Setup) -> str:
   cost = step_cost(setup)
   lines = ["config", *_indent(yaml.safe_dump(dict(setup.config), sort_keys=True)), "", "parameters"]
   lines += [f"  {row}" for row in _parameter_table(setup.solo.params)]
-  state_bytes = sum(_per_device(leaf) for leaf in jax.tree.leaves(_state(setup)))
+  state = state_bytes(setup)
   resident = setup.splits["train"].nbytes + setup.splits["test"].nbytes if setup.resident else 0
   members = len(setup.configs)
   together = getattr(setup.runner, "strategy", "")
@@ -68,8 +68,8 @@ def describe(setup: Setup) -> str:
     f"({_size(cost.bytes_accessed * setup.mesh.size)} in all), {cost.intensity:.3g} flops a byte",
     *_traffic_table(cost.traffic),
     *_loops(cost.traffic),
-    f"memory per device  {_size(state_bytes + resident + cost.temporary)} = state "
-    f"{_size(state_bytes)} + data {_size(resident)} + temporary {_size(cost.temporary)} (estimate)",
+    f"memory per device  {_size(state + resident + cost.temporary)} = state "
+    f"{_size(state)} + data {_size(resident)} + temporary {_size(cost.temporary)} (estimate)",
     f"steps              {setup.spec.total_steps} ({setup.spec.steps_per_epoch} per epoch), "
     f"{setup.config['train']['steps_per_dispatch']} per dispatch",
     f"data               {setup.source.name}, {'resident' if setup.resident else 'streamed'}: "
@@ -110,6 +110,18 @@ def step_cost(setup: Setup) -> Cost:
     temporary=int(getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0) or 0),
     traffic=collectives.read(compiled.as_text() or ""),
   )
+
+
+def state_bytes(setup: Setup) -> int:
+  """Bytes of the state that a device holds, those of all its members together.
+
+  Args:
+    setup: the run, built but not started.
+
+  Returns:
+    Bytes, of a device that holds as much as any.
+  """
+  return sum(_per_device(leaf) for leaf in jax.tree.leaves(_state(setup)))
 
 
 def _padded(setup: Setup) -> int:
