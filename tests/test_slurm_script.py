@@ -29,12 +29,15 @@ def program(folder: pathlib.Path, name: str, text: str) -> None:
 
 
 def run_script(folder, script, **environment):
-  """Runs a job's script with a stand-in srun of one task; returns (exit code, what it said)."""
+  """Runs a job's script with a stand-in srun of two tasks; returns (exit code, what it said)."""
   path = folder / "job.sh"
   path.write_text(script)
   programs = folder / "programs"
   programs.mkdir(exist_ok=True)
-  program(programs, "srun", 'while [[ $1 == -* ]]; do shift; done; "$@"')
+  # Like srun, it gives the highest exit code.
+  srun = "while [[ $1 == -* ]]; do shift; done; worst=0\nfor SLURM_PROCID in 0 1; do\n"
+  srun += 'export SLURM_PROCID; "$@"; code=$?; worst=$((code > worst ? code : worst))\ndone\n'
+  program(programs, "srun", srun + 'exit "$worst"')
   program(programs, "scontrol", 'echo "asked: $*"')
   env = {
     "PATH": f"{programs}:{os.environ['PATH']}",
@@ -54,6 +57,8 @@ def run_script(folder, script, **environment):
     ("exit 2", 2, False),
     ("exit 75", 75, True),
     ("kill -KILL $$", 137, True),
+    ("exit $((SLURM_PROCID ? 75 : 1))", 75, True),
+    ("exit $((SLURM_PROCID ? 75 : 2))", 2, False),
     ("kill -ABRT $$", 134, True),
   ],
 )
@@ -79,8 +84,10 @@ def test_the_last_task_of_an_array_does_not_requeue_the_whole_array(tmp_path):
 
 
 def test_a_job_that_slurm_ends_does_not_come_back(tmp_path):
-  # What `scancel` does: SIGTERM for the shell and for the command, which saves and exits 75.
-  command = 'trap "echo saved; exit 75" TERM; kill -TERM $JOB $$; while :; do sleep 0.05; done'
+  # What `scancel` does: SIGTERM for the batch shell, the task's and the command, which saves.
+  command = (
+    'trap "echo saved; exit 75" TERM; kill -TERM $JOB $PPID $$; while :; do sleep 0.05; done'
+  )
   script = slurm.render(
     request(tmp_path, command=("bash", "-c", command), setup=("export JOB=$$",))
   )
