@@ -116,6 +116,7 @@ class Claims:
     with shared.doing(f"cannot make a claim in {self._folder}"):
       self._folder.mkdir(parents=True, exist_ok=True)
       shared.create(self._own, json.dumps(about).encode())
+      self._clear()
     self._thread = threading.Thread(target=self._beat, name="claims", daemon=True)
     self._thread.start()
     return self
@@ -217,6 +218,14 @@ class Claims:
 
   def _name(self, unit: str, generation: int, free: bool = False) -> pathlib.Path:
     return self._folder / f"{unit}.{generation:06d}{'.free' if free else ''}"
+
+  def _clear(self) -> None:
+    """Removes the files of processes of this machine that were killed; their claims stay theirs."""
+    for path in self._folder.glob("holder-*"):
+      with contextlib.suppress(OSError, ValueError):
+        about = json.loads(path.read_bytes())
+        if isinstance(about, dict) and presence.ended(about):
+          path.unlink()
 
   def _listing(self) -> Iterator[tuple[str, int, bool]]:
     for name in os.listdir(self._folder):
