@@ -34,12 +34,12 @@ POLL_S = 0.02
 CELLS = 12
 RUNS = """
 BUDGETS = {{"quick": dict(seeds=(0,), overrides={{
-  "train.duration": "{steps} steps", "train.log_every": "50 steps", "eval.every": "200 steps",
-  "checkpoint.every": "100 steps", "train.steps_per_dispatch": 10,
+  "train.duration": "{steps} steps", "train.log_every": "25 steps", "eval.every": "100 steps",
+  "checkpoint.every": "50 steps", "train.steps_per_dispatch": 5,
 }})}}
 CELLS = tuple(
   dict(id=f"vib/dim={{dim}}/beta={{beta:g}}", config="configs/variational/vib_mnist.py:smoke",
-       overrides={{"bottleneck.dim": dim, "objective.beta": beta}})
+       overrides={{"bottleneck.dim": dim, "objective.beta": beta, "encoder.hidden": (32,)}})
   for dim in (2, 3, 4) for beta in (1e-3, 1e-2, 1e-1, 1.0)
 )
 """
@@ -101,6 +101,8 @@ def start(folder: pathlib.Path, log: pathlib.Path, *flags: str) -> subprocess.Po
   command = [sys.executable, "-m", "ibjax.main", "table", str(folder / "experiments" / "soak")]
   command += [f"--workdir={folder / 'runs'}", "--claim=cell", *flags]
   env = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "1"}
+  # One thread each: threads of several workers would wait for each other on a few cores.
+  env["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
   # Compiled programs are kept, so that a worker's life is not all compiling.
   env.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder.parent / "compiled"))
   env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
@@ -326,7 +328,7 @@ def main() -> int:
   parser.add_argument("--kills", type=int, default=25)
   parser.add_argument("--workers", type=int, default=3)
   parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
-  parser.add_argument("--steps", type=int, default=1000, help="of each cell")
+  parser.add_argument("--steps", type=int, default=400, help="of each cell")
   parser.add_argument("--pause", type=float, help="seconds between kills, on average")
   parser.add_argument("--lost_after", type=float, default=6.0)
   parser.add_argument("--limit_s", type=float, default=3600.0, help="for one table")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -17,6 +18,7 @@ from ibjax.cluster.claims import FOLDER, Claims
 from ibjax.core.errors import ConfigError, DataError, WorkdirError
 from ibjax.verbs import record, table_launch, table_work
 from tests.helpers import ROOT, VIB, command, environment
+from tests.slurm_cluster import cluster
 from tests.test_table import PAPER, Fake, install, lines, make, verb
 
 QUICK = "--lost_after=0.8"
@@ -329,23 +331,63 @@ def start(folder, *flags):
   )
 
 
+def real(folder):
+  return make(folder / "experiments" / "real", RUNS, SHOWN, {**PAPER, "rows": {}})
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+  """The table, made by one command that nothing disturbed."""
+  made_by_one = real(tmp_path_factory.mktemp("plain"))
+  process = start(made_by_one, "--claim=cell")
+  output, _ = process.communicate(timeout=600)
+  assert process.returncode == 0, output
+  assert len(numbers(made_by_one)) == 6
+  return made_by_one
+
+
+def same_table(shared, plain, logs):
+  """Asserts that each cell was trained by one process, once, with the undisturbed one's numbers."""
+  assert numbers(shared) == numbers(plain)
+  text = "".join(path.read_text() for path in logs)
+  assert text.count(" members in one program") == 3, text
+  page = (plain / "quick" / "table.md").read_text()
+  assert (shared / "quick" / "table.md").read_text() == page
+  assert free(shared)
+
+
 @pytest.mark.slow
-def test_two_launchers_at_once_make_the_table_of_an_undisturbed_one(tmp_path):
-  plain, shared = (
-    make(tmp_path / name / "experiments" / "real", RUNS, SHOWN, {**PAPER, "rows": {}})
-    for name in ("plain", "shared")
-  )
-  done = start(plain, "--claim=cell")
-  output, _ = done.communicate(timeout=300)
-  assert done.returncode == 0, output
+def test_two_launchers_at_once_make_the_table_of_an_undisturbed_one(tmp_path, plain):
+  shared = real(tmp_path)
   both = [start(shared, "--claim=cell", "--launch=local", "--parallel=1") for _ in range(2)]
   outputs = [process.communicate(timeout=600)[0] for process in both]
   assert [process.returncode for process in both] == [0, 0], outputs
-  assert numbers(shared) == numbers(plain) and len(numbers(plain)) == 6
-  logs = home(shared) / table_launch.WORKERS
-  trained = "".join(path.read_text() for path in logs.glob("*.log")).count(
-    " members in one program"
-  )
-  assert trained == 3  # each cell by one process, none twice
-  page = (plain / "quick" / "table.md").read_text()
-  assert (shared / "quick" / "table.md").read_text() == page
+  same_table(shared, plain, (home(shared) / table_launch.WORKERS).glob("*.log"))
+
+
+@pytest.mark.slow
+def test_two_arrays_of_slurm_at_once_make_the_table_of_an_undisturbed_one(
+  tmp_path, plain, monkeypatch
+):
+  shared = real(tmp_path)
+  flags = ("--claim=cell", "--launch=slurm", "--parallel=2", "--go", "--sbatch=--cpus-per-task=1")
+  with cluster() as variables:
+    for name, value in {**environment(), **variables}.items():
+      monkeypatch.setenv(name, value)
+    other = start(shared, *flags)
+    assert verb(shared, *flags) == 0  # both write the script, and submit an array each
+    output, _ = other.communicate(timeout=600)
+    assert other.returncode == 0 and re.search(r"^array +\d+, 2 tasks", output, re.M), output
+    give_up = time.monotonic() + 600
+    while (waits := squeue()) and time.monotonic() < give_up:
+      time.sleep(0.5)
+    logs = list((home(shared) / table_launch.WORKERS).glob("slurm-*.log"))
+    text = "".join(path.read_text() for path in logs)
+    assert not waits and len(logs) == 4, f"{waits}\n{text}"
+  same_table(shared, plain, logs)
+
+
+def squeue():
+  done = subprocess.run(["squeue", "--noheader"], capture_output=True, text=True, timeout=120)
+  assert done.returncode == 0, done.stderr
+  return done.stdout
