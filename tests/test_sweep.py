@@ -1,19 +1,24 @@
 """A sweep: each point a process, continued by the same command, no failure hidden."""
 
+import concurrent.futures
 import json
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
 from ibjax import main
+from ibjax.cluster import presence
+from ibjax.cluster.claims import FOLDER
 from ibjax.core.config import config_hash
 from ibjax.core.errors import WorkdirError
 from ibjax.report.ranking import ranking
 from ibjax.train import jobs as jobs_lib
 from ibjax.train import plan
 from ibjax.train.loop import StopSignal
+from ibjax.verbs import sweep
 from tests.helpers import ROOT, VIB, command, environment
 
 AXES = "optimizer.learning_rate=1e30,0.01,0.02"
@@ -56,7 +61,7 @@ def swept(tmp_path_factory):
   process.send_signal(signal.SIGINT)
   stdout, stderr = process.communicate(timeout=120)
   stopped = subprocess.CompletedProcess([], process.returncode, stdout, stderr)
-  had = sorted(path.name for path in workdir.iterdir() if path.is_dir())
+  had = sorted(path.name for path in workdir.iterdir() if path.is_dir() and path.name[0] != ".")
   saved = [int(path.name) for path in (workdir / FOLDERS[1] / "checkpoints").iterdir()]
   done = subprocess.run(
     command(*arguments(workdir)), env=environment(), cwd=ROOT, capture_output=True, text=True
@@ -167,7 +172,7 @@ def test_a_point_that_cannot_be_built_stops_the_sweep_before_it_starts(
   assert main.main(arguments(tmp_path / "runs", axes)) == 2
   error = capsys.readouterr().err
   assert "1-prior=standart: " in error and "Did you mean 'standard'" in error
-  assert [path.name for path in (tmp_path / "runs").iterdir()] == [".lock"]
+  assert [path.name for path in (tmp_path / "runs").iterdir()] == []
 
 
 @pytest.mark.parametrize(
@@ -207,7 +212,7 @@ def test_a_stop_before_the_first_run_starts_nothing(tmp_path, capsys, monkeypatc
   monkeypatch.setattr(jobs_lib, "check_configs", lambda *_: None)
   assert main.main(arguments(tmp_path / "runs")) == 75
   assert "nothing was started" in capsys.readouterr().err
-  assert [path.name for path in (tmp_path / "runs").iterdir()] == [".lock"]
+  assert [path.name for path in (tmp_path / "runs").iterdir()] == []
 
 
 def test_a_dry_run_shows_the_points_and_writes_nothing(tmp_path, capsys, monkeypatch):
@@ -250,19 +255,83 @@ def test_what_is_on_record_is_what_continues(tmp_path):
     plan.read_or_make(tmp_path, {}, [])
 
 
-def test_a_folder_stays_locked_while_a_run_of_a_killed_sweep_lives(tmp_path):
-  with plan.locked(tmp_path) as descriptors:
-    with pytest.raises(WorkdirError, match="another process works on"), plan.locked(tmp_path):
-      pass
-    process = jobs_lib._start(shell(tmp_path, "child", "exec sleep 100"), descriptors)
-  try:
-    with pytest.raises(WorkdirError, match="another process works on"), plan.locked(tmp_path):
-      pass
-  finally:
-    process.kill()
-    process.wait()
-  with plan.locked(tmp_path):
-    pass
+def test_sweeps_of_one_folder_share_its_points_and_make_each_once(tmp_path, capsys, monkeypatch):
+  """Three processes, as it were, at once; each point is a shell that takes its time."""
+  monkeypatch.chdir(ROOT)
+  monkeypatch.setattr(jobs_lib, "check_configs", lambda *_: {"train", "validation", "test"})
+  monkeypatch.setattr(plan, "finished", lambda folder, hash_: (folder / "result.json").exists())
+
+  def job(workdir, point, argv, data_dir):
+    folder = workdir / point.folder
+    script = f"cd {folder}; mkdir only && sleep 0.3 && rmdir only && echo x >> made"
+    script += " && echo '{}' > manifest.json && echo '{}' > result.json"
+    return jobs_lib.Job(point.folder, ("sh", "-c", script), folder / "log.txt")
+
+  monkeypatch.setattr(sweep, "_job", job)
+  monkeypatch.setattr(sweep, "format_row", lambda run: "")
+  monkeypatch.setattr(sweep, "ranking", lambda folders, metric: "")
+  line = arguments(tmp_path, "seed=0,1,2,3,4,5", "--jobs=2")[1:]
+  with concurrent.futures.ThreadPoolExecutor(3) as pool:
+    codes = list(pool.map(lambda _: sweep.run(line), range(3)))
+  assert codes == [0, 0, 0]
+  made = sorted(tmp_path.glob("*-seed=*/made"))
+  assert len(made) == 6 and all(path.read_text() == "x\n" for path in made)
+  assert all(path.name.endswith(".free") for path in (tmp_path / FOLDER).iterdir())
+  assert "by another process: " in capsys.readouterr().err
+
+
+def test_a_point_that_another_process_runs_is_left_to_it(tmp_path):
+  answers = {"a": [jobs_lib.HELD] * 9, "b": [jobs_lib.WAIT, jobs_lib.HELD], "c": [jobs_lib.DONE]}
+  jobs = [shell(tmp_path, name, "true") for name in "abcd"]
+  found = jobs_lib.run_jobs(
+    jobs,
+    1,
+    StopSignal(),
+    lambda outcome: None,
+    lambda text: None,
+    lambda job: answers[job.name].pop(0) if job.name in answers else jobs_lib.START,
+  )
+  assert [outcome.job.name for outcome in found] == ["d"]  # a and b were seen to be held
+
+
+def test_a_sweeps_array_runs_the_sweep_in_every_task(tmp_path, capsys, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  monkeypatch.setattr(jobs_lib, "check_configs", lambda *_: {"train", "validation", "test"})
+  workdir = tmp_path / "runs"
+  more = ("--launch", "print", "--parallel=9", "--sbatch=--gpus-per-node=1")
+  assert main.main(arguments(workdir, AXES, *more)) == 0
+  text = capsys.readouterr().out
+  assert "#SBATCH --array=0-2\n" in text and "#SBATCH --gpus-per-node=1\n" in text
+  words = text.replace("\\\n", " ").split()
+  assert "sweep" in words and f"--axes={AXES}" in words and f"--workdir={workdir}" in words
+  assert not {"--launch", "print", "--parallel=9"} & set(words) and not (workdir / "0").exists()
+  assert main.main(arguments(workdir, AXES, "--launch=slurm", "--parallel=2")) == 0
+  (script,) = workdir.glob(".workers/array.sh")
+  assert f"sbatch {script}" in capsys.readouterr().out and "--array=0-1" in script.read_text()
+  assert main.main(arguments(workdir, AXES, "--launch=locl")) == 2
+  assert "unknown launch 'locl'" in capsys.readouterr().err
+
+
+def test_the_runs_of_a_killed_sweep_end_with_it(tmp_path):
+  """So that nobody writes to the folders that the next sweep claims."""
+  body = (
+    "import pathlib, time; from ibjax.train import jobs\n"
+    f"log = pathlib.Path('{tmp_path}/log')\n"
+    "jobs._start(jobs.Job('a', ('sh', '-c', 'echo $$; exec sleep 600'), log)); time.sleep(600)"
+  )
+  process = subprocess.Popen([sys.executable, "-c", body], env=environment(), cwd=ROOT)
+  log, give_up = tmp_path / "log", time.monotonic() + 240
+  while not (log.exists() and len(log.read_text().splitlines()) == 2):
+    assert process.poll() is None and time.monotonic() < give_up
+    time.sleep(0.02)
+  pid = int(log.read_text().splitlines()[1])
+  about = {**presence.about(), "pid": pid, "began": presence._process(pid)[1]}
+  assert not presence.ended(about)
+  process.kill()
+  process.wait()
+  while not presence.ended(about):
+    assert time.monotonic() < give_up
+    time.sleep(0.02)
 
 
 # The processes.

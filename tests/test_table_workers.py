@@ -250,7 +250,7 @@ def test_a_script_for_slurm_is_shown_or_written(folder, fake, capsys):
   assert fake.groups == [] and not (folder / "results.jsonl").exists()
   assert verb(folder, "--launch=print", "--parallel=40") == 0
   shown = capsys.readouterr()
-  assert "--array=0-1\n" in shown.out and "2 groups are left to claim" in shown.err
+  assert "--array=0-1\n" in shown.out and "2 groups (see --claim) are left" in shown.err
   verb(folder)
   assert verb(folder, "--launch=slurm", "--go") == 0  # nothing is left: no job, only the tables
   assert "sbatch" not in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import datetime
 import multiprocessing
@@ -21,6 +22,10 @@ from ibjax.train.loop import EXIT_STOPPED, StopSignal
 from ibjax.train.setup import build
 
 POLL_S = 0.1
+LOOK_S = 1.0  # between looks at jobs that others run
+START, DONE, HELD, WAIT = "start", "done", "held", "wait"  # what may become of a waiting job
+_PR_SET_PDEATHSIG = 1
+_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)  # of Linux; found before a process is made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +70,7 @@ def run_jobs(
   stop: StopSignal,
   ended: Callable[[Outcome], None],
   say: Callable[[str], None],
-  keep_open: Sequence[int] = (),
+  admit: Callable[[Job], str] = lambda job: START,
 ) -> list[Outcome]:
   """Runs jobs, so many at a time; a job that fails does not keep the others from running.
 
@@ -77,22 +82,35 @@ def run_jobs(
     stop: entered already.
     ended: called when a job has ended.
     say: prints a line.
-    keep_open: file descriptors that the processes inherit.
+    admit: asked before a job is started; gives `START`, `DONE` (it needs no start any more),
+      `HELD` (another process, seen alive, runs it) or `WAIT` (another may run it). No more is
+      waited for when nothing runs here and all that is left is held.
 
   Returns:
     The outcomes of the jobs that were started, in the order in which they ended.
 
   Raises:
-    WorkdirError: a log cannot be written. Jobs still running are told to stop.
+    WorkdirError: a log cannot be written. Jobs still running end with this process.
   """
   waiting, outcomes = list(jobs), []
   running: dict[subprocess.Popen[bytes], Job] = {}
-  told = False
+  told, next_look = False, 0.0
   try:
     while running or (waiting and not stop.name):
-      while waiting and len(running) < parallel and not stop.name:
-        job = waiting.pop(0)
-        running[_start(job, keep_open)] = job
+      answers = []
+      if waiting and time.monotonic() >= next_look:
+        for job in list(waiting):
+          if len(running) >= parallel or stop.name:
+            break
+          answers.append(admit(job))
+          if answers[-1] in (START, DONE):
+            waiting.remove(job)
+          if answers[-1] == START:
+            running[_start(job)] = job
+        if set(answers) <= {HELD, WAIT}:
+          next_look = time.monotonic() + LOOK_S * bool(answers)
+      if not running and answers and set(answers) == {HELD}:
+        break
       if stop.name and not told:
         told = True
         for process in running:
@@ -102,7 +120,7 @@ def run_jobs(
         job = running.pop(process)
         outcomes.append(Outcome(job, process.returncode, _state(process.returncode, told)))
         ended(outcomes[-1])
-      if running:
+      if running or waiting:
         time.sleep(POLL_S)
   finally:
     for process in running:  # only after an error or a second Ctrl-C
@@ -110,7 +128,7 @@ def run_jobs(
   return outcomes
 
 
-def _start(job: Job, keep_open: Sequence[int]) -> subprocess.Popen[bytes]:
+def _start(job: Job) -> subprocess.Popen[bytes]:
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
   try:
     job.log.parent.mkdir(parents=True, exist_ok=True)
@@ -124,12 +142,21 @@ def _start(job: Job, keep_open: Sequence[int]) -> subprocess.Popen[bytes]:
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        pass_fds=tuple(keep_open),
+        preexec_fn=_end_with_parent,
       )
   except OSError as error:
     raise WorkdirError(
       f"cannot start {job.name} with its log {job.log}: {error.strerror or error}."
     ) from error
+
+
+def _end_with_parent() -> None:
+  """In the new process: it is killed when this one is, whose claims are then free for others.
+
+  What a kill costs a run is the time since its last checkpoint.
+  """
+  if _PRCTL is not None:
+    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _state(code: int, told: bool) -> str:

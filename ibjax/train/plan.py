@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import json
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ibjax.core import files
@@ -155,32 +153,3 @@ def finished(folder: pathlib.Path, config_hash: str) -> bool:
     return result["config_hash"] == config_hash
   except (OSError, ValueError, KeyError, TypeError):
     return False  # the run says what is wrong when it is started
-
-
-@contextlib.contextmanager
-def locked(workdir: pathlib.Path) -> Iterator[tuple[int, ...]]:
-  """Holds a folder's lock for this process and those that inherit its descriptor.
-
-  So no second sweep starts runs in folders that a killed sweep's last runs still write to.
-
-  Args:
-    workdir: the sweep's folder.
-
-  Returns:
-    A context; its value is what child processes must inherit.
-
-  Raises:
-    WorkdirError: another process holds the lock.
-  """
-  with open(workdir / ".lock", "ab") as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise WorkdirError(
-        f"another process works on {workdir}: a sweep, or a run that a killed sweep has left. "
-        "Wait for it (the log.txt of its folder grows), or stop it."
-      ) from None
-    except OSError:  # a file system without locks: go without
-      yield ()
-    else:
-      yield (file.fileno(),)

@@ -12,6 +12,8 @@ from typing import Any
 
 from absl import flags
 
+from ibjax.cluster import claims as claims_lib
+from ibjax.cluster.claims import Claims, unit_name
 from ibjax.core import axes as axes_lib
 from ibjax.core.config import config_hash, measures
 from ibjax.core.draws import DRAWS, Axis, Range, sampled, unique
@@ -24,10 +26,12 @@ from ibjax.train import jobs as jobs_lib
 from ibjax.train import plan, records
 from ibjax.train.loop import EXIT_STOPPED, StopSignal
 from ibjax.train.progress import clock
+from ibjax.verbs import array
 from ibjax.verbs import flags as flags_lib
 
 KINDS = ("grid", *DRAWS)
 METRIC = "validation/err_frac"
+LAUNCHES = ("slurm", "print")  # on one machine it is --jobs, or the same command twice
 
 
 def run(argv: Sequence[str]) -> int:
@@ -51,6 +55,7 @@ def run(argv: Sequence[str]) -> int:
   axes = _axes(options["axes"], argv)
   points = plan.name_points(_draw(axes, options))
   _check_metric(options["metric"])
+  array.check(options, LAUNCHES)
   if options["jobs"] < 1:
     raise ConfigError(f"--jobs={options['jobs']} must be at least 1.")
   if options["dry_run"]:
@@ -66,10 +71,12 @@ def run(argv: Sequence[str]) -> int:
     "axes": {key: axes_lib.to_text([(key, found)]).partition("=")[2] for key, found in axes},
     "config": base,
   }
-  with plan.locked(workdir) as lock, StopSignal() as stop:
+  shared = workdir / claims_lib.FOLDER
+  with StopSignal() as stop:
     points = plan.read_or_make(workdir, request, points)
     configs = {point.folder: _resolve(point, argv) for point in points}
-    done = [p for p in points if plan.finished(workdir / p.folder, config_hash(configs[p.folder]))]
+    hashes = {folder: config_hash(config) for folder, config in configs.items()}
+    done = [p for p in points if plan.finished(workdir / p.folder, hashes[p.folder])]
     left = [point for point in points if point not in done]
     if left:
       _say(f"checking {len(left)} of {len(points)} points")
@@ -81,11 +88,35 @@ def run(argv: Sequence[str]) -> int:
       "config_file": flags_lib.config_path(argv),
       "overrides": flags_lib.overrides(argv),
     }
-    plan.write(workdir, request, points, about)
+    if options["launch"] and left:
+      command = (sys.executable, "-m", "ibjax.main", "sweep", *array.without(argv))
+      size = array.tasks(options["parallel"], len(left), "points")
+      array.launch(command, size, workdir / array.WORKERS, options)
+      return 0
+    with claims_lib.lock(shared, "sweep.json"):
+      plan.read_or_make(workdir, request, points)  # another one may have begun meanwhile
+      plan.write(workdir, request, points, about)
     _hint_population(axes, list(configs.values()))
     job_list = [_job(workdir, point, argv, options["data_dir"]) for point in left]
     progress = _Progress(len(points), len(done))
-    outcomes = jobs_lib.run_jobs(job_list, options["jobs"], stop, progress.ended, _say, lock)
+    with Claims(shared) as claims:
+
+      def admit(job: jobs_lib.Job) -> str:
+        unit = unit_name(job.name)
+        took = claims.take([unit])
+        if plan.finished(workdir / job.name, hashes[job.name]):  # by another process
+          claims.release([unit])
+          progress.found(job)
+          return jobs_lib.DONE
+        if took:
+          return jobs_lib.START
+        return jobs_lib.HELD if claims.alive(unit) else jobs_lib.WAIT
+
+      def ended(outcome: jobs_lib.Outcome) -> None:
+        claims.release([unit_name(outcome.job.name)])
+        progress.ended(outcome)
+
+      outcomes = jobs_lib.run_jobs(job_list, options["jobs"], stop, ended, _say, admit)
   return _finish(workdir, points, outcomes, stop.name, options)
 
 
@@ -101,6 +132,7 @@ def _flags() -> flags.FlagValues:
   text = f"Validation metric to sort by, lowest first ({METRIC})."
   flags.DEFINE_string("metric", None, text, flag_values=values)
   flags.DEFINE_bool("dry_run", False, "Check and show the points, and stop.", flag_values=values)
+  array.define(values, LAUNCHES)
   flags.DEFINE_string("data_dir", None, "Where prepared data sets live.", flag_values=values)
   return values
 
@@ -217,6 +249,12 @@ class _Progress:
     self._began = time.monotonic()
     if done:
       _say(f"{done} of {total} runs are finished already")
+
+  def found(self, job: jobs_lib.Job) -> None:
+    """Counts a job that another process has finished."""
+    self._left -= 1
+    self._done += 1
+    _say(f"[{self._done} done] by another process: {job.name}")
 
   def ended(self, outcome: jobs_lib.Outcome) -> None:
     """Prints the outcome of a job, with its row or the end of its log."""

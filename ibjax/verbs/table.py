@@ -16,7 +16,7 @@ from ibjax.report.statistics import KINDS
 from ibjax.report.table import assemble
 from ibjax.report.table_page import write_outputs
 from ibjax.report.table_planes import collect
-from ibjax.verbs import record
+from ibjax.verbs import array, record
 from ibjax.verbs import table_launch as launch
 from ibjax.verbs import table_work as work
 from ibjax.verbs.flags import given, parse, wants_help
@@ -45,8 +45,8 @@ def run(argv: Sequence[str]) -> int:
   rest = parse(values, "table", argv)
   options = given(values)
   experiment = experiment_lib.load(_folder(rest))
-  known_values = {"interval": KINDS, "claim": work.UNITS, "launch": ("", *launch.LAUNCHES)}
-  for flag, known in known_values.items():
+  array.check(options, launch.LAUNCHES)
+  for flag, known in (("interval", KINDS), ("claim", work.UNITS)):
     if options[flag] not in known:
       raise ConfigError(unknown(flag, options[flag], known))
   if options["lost_after"] <= 0:
@@ -128,13 +128,7 @@ def _flags() -> flags.FlagValues:
   flags.DEFINE_string("claim", "program", text, flag_values=values)
   text = "Seconds without a sign of a process after which its claims are taken over."
   flags.DEFINE_float("lost_after", claims.LOST_AFTER_S, text, flag_values=values)
-  text = f"Share the work between processes: {', '.join(launch.LAUNCHES)} (shows slurm's script)."
-  flags.DEFINE_string("launch", "", text, flag_values=values)
-  text = "How many processes --launch starts, or tasks of Slurm's array."
-  flags.DEFINE_integer("parallel", 2, text, flag_values=values)
-  text = 'Options of sbatch: --sbatch="--partition=gpu --gpus-per-node=1 --time=8:00:00".'
-  flags.DEFINE_string("sbatch", "", text, flag_values=values)
-  flags.DEFINE_bool("go", False, "With --launch=slurm: submit the script.", flag_values=values)
+  array.define(values, launch.LAUNCHES)
   text = "Train what no other process does, and end when nothing is left to claim."
   flags.DEFINE_bool("worker", False, text, flag_values=values)
   return values
