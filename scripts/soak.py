@@ -6,10 +6,12 @@
 A tiny experiment of 12 cells is made twice: once by one process that nobody disturbs, and once by
 several workers (`ibjax table --worker`) that are killed: most by SIGKILL, some by SIGTERM, some
 suspended for longer than their claims last and woken again. What has ended is started again, as a
-scheduler's requeue does. The seed repeats the order of kinds, victims and pauses; where in its work
-a process then is depends on the machine. Should the table be complete before the last kill, another
-one is begun. Prints the figures; exits with 1 when a cell has not exactly one result, or another
-than the quiet table's.
+scheduler's requeue does. Pauses are drawn so that the kills last as long as the table does; a
+worker that holds a cell is hit three times as often as one that starts or ends. The seed repeats
+the draws; where in its work a process then is depends on the machine. Should the table be complete
+before the last kill, another one is begun. A second soak in the same folder compares with the quiet
+table that is there. Prints the figures; exits with 1 when a cell has not exactly one result, or
+another than the quiet table's.
 """
 
 from __future__ import annotations
@@ -111,19 +113,19 @@ def start(folder: pathlib.Path, log: pathlib.Path, *flags: str) -> subprocess.Po
     return subprocess.Popen(command, cwd=ROOT, env=env, stdout=file, stderr=subprocess.STDOUT)
 
 
-def quiet(folder: pathlib.Path, steps: int) -> tuple[float, float]:
-  """Makes the table undisturbed; returns (seconds until the first cell, seconds a cell)."""
+def quiet(folder: pathlib.Path, steps: int) -> float:
+  """Makes the table undisturbed, unless it is there; returns the seconds that it took."""
+  took = folder / "seconds.json"
+  if took.is_file():
+    return json.loads(took.read_text())
   make(folder, steps)
   began = time.monotonic()
   process = start(folder, folder / "log")
-  first = None
-  while process.poll() is None:
-    if first is None and "group 1 of" in (folder / "log").read_text():
-      first = time.monotonic() - began
-    time.sleep(POLL_S)
-  if process.returncode != 0 or first is None:
+  if process.wait() != 0:
     raise SystemExit(f"the quiet table failed: {(folder / 'log').read_text()}")
-  return first, (time.monotonic() - began - first) / CELLS
+  seconds = time.monotonic() - began
+  took.write_text(json.dumps(seconds))
+  return seconds
 
 
 class Claims:
@@ -153,7 +155,7 @@ class Claims:
 def disturb(
   folder: pathlib.Path,
   kills: int,
-  pause_s: float,
+  cell_s: float,
   rng: random.Random,
   figures: Figures,
   options: argparse.Namespace,
@@ -169,7 +171,8 @@ def disturb(
   figures.tables += 1
   figures.starts += len(workers)
   left, waiting = kills, {}  # waiting: unit -> (claim of the victim, when it was hit)
-  due = time.monotonic() + rng.uniform(0, 2 * pause_s)
+  began = time.monotonic()
+  due = began + rng.uniform(0, 2) * cell_s * CELLS / kills
   give_up = time.monotonic() + options.limit_s
   while workers:
     now = time.monotonic()
@@ -182,9 +185,14 @@ def disturb(
         figures.taken_s.append(now - since)
         del waiting[unit]
     if left and now >= due:
-      due = now + rng.uniform(0, 2 * pause_s)
+      done = sum(len(found) for found in found_in(folder).values())
+      # As long as cells take so far, the kills that are left fill the time of those that are left.
+      each = (now - began + cell_s) / (done + 1)
+      due = now + rng.uniform(0, 2) * each * (CELLS - done) / left
       kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
-      victim = workers[rng.randrange(len(workers))]
+      holders = {pid for _, pid in held.values()}
+      weights = [3 if worker.process.pid in holders else 1 for worker in workers]
+      victim = rng.choices(workers, weights)[0]
       if victim.process.poll() is None and victim.wakes is None:
         own = {u: c for u, (c, pid) in held.items() if pid == victim.process.pid}
         victim.process.send_signal(getattr(signal, kind))
@@ -274,19 +282,12 @@ def soak(options: argparse.Namespace) -> Figures:
   """Makes the quiet table, then disturbed ones until all kills are spent; returns the figures."""
   figures, rng = Figures(), random.Random(options.seed)
   folder = options.folder.resolve()
-  if folder.exists() and any(folder.iterdir()):
-    raise SystemExit(f"--folder={folder} is not empty; give one that is made here.")
-  first_s, cell_s = quiet(folder / "quiet", options.steps)
-  figures.quiet_s = first_s + CELLS * cell_s
-  print(
-    f"seed {options.seed}; quiet table: {first_s:.1f} s to start, {cell_s:.1f} s a cell", flush=True
-  )
-  # A worker lives about as long as it takes to start and make two cells.
-  pause_s = options.pause or (first_s + 2 * cell_s) * 1.5 / options.workers
+  figures.quiet_s = quiet(folder / "quiet", options.steps)
+  print(f"seed {options.seed}; the quiet table took {figures.quiet_s:.0f} s", flush=True)
   left, began = options.kills, time.monotonic()
   while left and not figures.faults:
-    own = folder / f"disturbed-{figures.tables}"
-    left = disturb(own, left, pause_s, rng, figures, options)
+    own = folder / f"disturbed-{len(list(folder.glob('disturbed-*')))}"
+    left = disturb(own, left, figures.quiet_s / CELLS, rng, figures, options)
     figures.faults += compare(own, folder / "quiet")
   figures.wall_s = time.monotonic() - began
   return figures
@@ -324,12 +325,11 @@ def show(figures: Figures, options: argparse.Namespace) -> None:
 def main() -> int:
   """Runs the soak; returns 0 when every cell ended once and as in the quiet table."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("--folder", type=pathlib.Path, required=True, help="made; holds all of it")
+  parser.add_argument("--folder", type=pathlib.Path, required=True, help="holds all of it")
   parser.add_argument("--kills", type=int, default=25)
   parser.add_argument("--workers", type=int, default=3)
   parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
   parser.add_argument("--steps", type=int, default=400, help="of each cell")
-  parser.add_argument("--pause", type=float, help="seconds between kills, on average")
   parser.add_argument("--lost_after", type=float, default=6.0)
   parser.add_argument("--limit_s", type=float, default=3600.0, help="for one table")
   options = parser.parse_args()

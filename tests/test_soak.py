@@ -79,7 +79,6 @@ def test_25_kills_over_a_table_of_12_cells_leave_each_once_and_as_undisturbed(tm
     workers=3,
     seed=time.time_ns() % 10**6,
     steps=400,
-    pause=None,
     lost_after=6.0,
     limit_s=3600.0,
   )

@@ -278,14 +278,22 @@ def test_flags_that_do_not_fit_are_named(folder, fake, flags, message):
 
 
 def test_workers_that_fail_are_an_error_and_killed_ones_are_started_again(tmp_path, capfd):
-  left = iter([3, 3, 1, 1, 0, 0, 0, 0, 0, 0])
+  how = table_work.How(tmp_path, tmp_path / "results.jsonl", None, lost_after=0.2)
+  left = iter([3, 3, 1, 0, 0, 0])
   killed = f"test -e {tmp_path}/again && exit 0; touch {tmp_path}/again; kill -9 $$"
-  table_launch._local(["sh", "-c", killed], 1, tmp_path, lambda: next(left))
+  table_launch._local(["sh", "-c", killed], 1, how, lambda: next(left))
   assert "worker 0 failed (killed by SIGKILL); 3 runs are left" in capfd.readouterr().err
   with pytest.raises(WorkdirError, match="(?s)exit code 2, and 5 runs have no result.*oh no"):
-    table_launch._local(["sh", "-c", "echo oh no; exit 2"], 1, tmp_path, lambda: 5)
+    table_launch._local(["sh", "-c", "echo oh no; exit 2"], 1, how, lambda: 5)
   with pytest.raises(WorkdirError, match="exit code 75, and 5 runs"):  # it gets nowhere
-    table_launch._local(["sh", "-c", "exit 75"], 2, tmp_path, lambda: 5)
+    table_launch._local(["sh", "-c", "exit 75"], 2, how, lambda: 5)
+
+
+def test_a_launcher_waits_for_what_others_make_however_long(tmp_path, capfd):
+  how = table_work.How(tmp_path, tmp_path / "results.jsonl", None, lost_after=0.05)
+  counts = [2] * 30
+  table_launch._local(["true"], 1, how, lambda: counts.pop() if counts else 0)
+  assert capfd.readouterr().err.count("2 runs are made by other processes; waiting") >= 5
 
 
 # For real.

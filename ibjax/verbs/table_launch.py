@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import pathlib
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ibjax.core.errors import ConfigError, WorkdirError
 from ibjax.report.results import Planned
 from ibjax.verbs import array
 from ibjax.verbs.array import WORKERS
 from ibjax.verbs.table_work import Ended, How, unfinished, waiting
+
+if TYPE_CHECKING:
+  from ibjax.train.loop import StopSignal  # it imports jax, which a complete table does without
 
 LAUNCHES = ("local", "slurm", "print")
 _ROUNDS = 3  # of workers that add nothing, until that is an error
@@ -60,7 +64,7 @@ def run(
     return True
   parallel = array.tasks(options["parallel"], len(todo), "groups (see --claim)")
   if options["launch"] == "local":
-    _local(command, parallel, how.home, lambda: len(waiting(asked, how.path)))
+    _local(command, parallel, how, lambda: len(waiting(asked, how.path)))
     return True
   array.launch(command, parallel, how.home / WORKERS, options)
   if options["launch"] == "slurm" and options["go"]:
@@ -69,14 +73,12 @@ def run(
   return False
 
 
-def _local(
-  command: Sequence[str], parallel: int, home: pathlib.Path, left: Callable[[], int]
-) -> None:
+def _local(command: Sequence[str], parallel: int, how: How, left: Callable[[], int]) -> None:
   """Runs workers on this machine until no run is left; starts them again where some were killed."""
   from ibjax.train import jobs
   from ibjax.train.loop import StopSignal
 
-  folder = home / WORKERS
+  folder = how.home / WORKERS
   all_jobs = [jobs.Job(f"worker {n}", tuple(command), folder / f"{n}.log") for n in range(parallel)]
 
   def ended(outcome: jobs.Outcome) -> None:
@@ -89,7 +91,8 @@ def _local(
       _say(f"{before} runs to make, {parallel} workers; their logs are {folder}/*.log")
       outcomes = jobs.run_jobs(all_jobs, parallel, stop, ended, _say)
       after = left()
-      idle, before = (0 if after < before else idle + 1), after
+      others = all(one.code == 0 for one in outcomes)  # whose claims they left alone
+      idle, before = (0 if after < before or others else idle + 1), after
       # Ended by a signal or with "the same command continues" is what happens to processes.
       bad = [one for one in outcomes if one.state == "failed" and one.code > 0]
       if after and not stop.name and (bad or idle == _ROUNDS):
@@ -100,8 +103,19 @@ def _local(
           f"finished is kept; the same command goes on. Its log, {worst.job.log}, ends:\n"
           f"    {lines}"
         )
+      if after and others and not stop.name:
+        before = _wait(after, how, left, stop)
   if stop.name:
     raise Ended
+
+
+def _wait(missing: int, how: How, left: Callable[[], int], stop: StopSignal) -> int:
+  """Waits while other processes make what is left, as long as they may be silent."""
+  _say(f"{missing} runs are made by other processes; waiting for them")
+  until = time.monotonic() + how.lost_after
+  while (missing := left()) and time.monotonic() < until and not stop.name:
+    time.sleep(min(1.0, how.lost_after))
+  return missing
 
 
 def _say(text: str) -> None:
