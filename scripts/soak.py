@@ -5,8 +5,8 @@
 
 A tiny experiment of 12 cells is made twice: once by one process that nobody disturbs, and once by
 several workers (`ibjax table --worker`) that are killed: most by SIGKILL, some by SIGTERM, some
-suspended for longer than their claims last and woken again. What has ended is started again, as a
-scheduler's requeue does. Pauses are drawn so that the kills last as long as the table does; a
+suspended until another has taken their cell over, and woken again. What has ended is started again,
+as a scheduler's requeue does. Pauses are drawn so that the kills last as long as the table does; a
 worker that holds a cell is hit three times as often as one that starts or ends. The seed repeats
 the draws; where in its work a process then is depends on the machine. Should the table be complete
 before the last kill, another one is begun. A second soak in the same folder compares with the quiet
@@ -64,7 +64,8 @@ class Worker:
   process: subprocess.Popen
   log: pathlib.Path
   starts: int = 1
-  wakes: float | None = None  # when it is woken, while it is suspended
+  wakes: float | None = None  # when it is woken at the latest, while it is suspended
+  lost: frozenset[str] = frozenset()  # what it held when it was suspended
 
 
 @dataclasses.dataclass
@@ -200,12 +201,13 @@ def disturb(
         figures.kills[kind] += 1
         figures.holding += bool(own)
         if kind == "SIGSTOP":
-          victim.wakes = now + 2 * options.lost_after
+          victim.wakes, victim.lost = now + 20 * options.lost_after, frozenset(own)
         waiting |= {unit: (claim, now) for unit, claim in own.items()}
         count = sum(figures.kills.values())
         print(f"{kind} {count}: worker {victim.number}, {', '.join(own) or 'no cell'}", flush=True)
     for worker in list(workers):
-      if worker.wakes is not None and now >= worker.wakes:
+      taken = worker.lost and not worker.lost & waiting.keys()
+      if worker.wakes is not None and (taken or now >= worker.wakes):
         worker.process.send_signal(signal.SIGCONT)
         worker.wakes = None
       code = worker.process.poll()
@@ -310,8 +312,8 @@ def show(figures: Figures, options: argparse.Namespace) -> None:
   )
   print(f"               {figures.continued} of these from a checkpoint")
   if taken:
-    print(f"taken over     {len(taken)}, after {taken[len(taken) // 2]:.1f} s (median)", end="")
-    print(f", {taken[-1]:.1f} s at most")
+    print(f"claimed again  {len(taken)}, after {taken[len(taken) // 2]:.1f} s (median) to", end="")
+    print(f" {taken[-1]:.1f} s: when a worker that is left looks for work, or the next has started")
   print(f"woken          {figures.noticed} found their claim taken, and recorded nothing")
   each = figures.wall_s / figures.tables
   print(

@@ -136,7 +136,7 @@ def _asked_of_sbatch(text: str) -> dict[str, Any]:
   """Options of sbatch as fields of a request; what it has no field for is passed on as it is."""
   fields = {field.name: field.type for field in dataclasses.fields(slurm.Request)}
   fields = {name: kind for name, kind in fields.items() if kind in ("str", "int", "bool")}
-  found: dict[str, Any] = {"name": "ibjax-table", "extra": ()}
+  found: dict[str, Any] = {"extra": ()}
   for word in shlex.split(text):
     key, equals, value = word.removeprefix("--").partition("=")
     name = {"job-name": "name"}.get(key, key.replace("-", "_"))
