@@ -183,7 +183,7 @@ def exit_code(codes: Sequence[int]) -> int:
 
 
 def _tell_end(request: Request, number: int, code: int) -> None:
-  if code == 0:
+  if code in (0, EXIT_STOPPED):
     return
   how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
   where = f"; it said: {log_path(request, number)}" if number else ""
