@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from ibjax.core.lagrangian import FORMS  # noqa: E402
 from ibjax.core.resolver import method_modules  # noqa: E402
+from ibjax.core.scope import sees  # noqa: E402
 
 PAGE = ROOT / "docs" / "objectives.md"
 START, END = "<!-- gallery -->", "<!-- end of gallery -->"
@@ -49,8 +50,7 @@ def entry(name: str, module: object, figure: dict[str, dict[str, str]]) -> str:
   form = f"`{given.form}`: {FORMS[given.form]}" if given.form in FORMS else "has no beta"
   if given.form in FORMS and given.penalty not in ("I(X;Z)", "I(X;Z|Y)"):
     form += f", with {given.penalty} in place of the information"
-  batch = "the whole batch, over all devices" if made.couples else "each example by itself"
-  views = f", {made.views} views of it at least" if made.views > 1 else ""
+  views = f"; {made.views} views at least" if made.views > 1 else ""
   lines = [
     f"### {name}",
     "",
@@ -59,7 +59,7 @@ def entry(name: str, module: object, figure: dict[str, dict[str, str]]) -> str:
     f"- **Minimises**: {passage(text, 'Formula:').removeprefix('Formula: ')}",
     f"- **Lagrangian**: {form}.",
     f"- **When**: {passage(text, 'Use it')}",
-    f"- **Sees**: {batch}{views}.",
+    f"- **Sees**: {sees(made.couples)}{views}.",
     f"- **Configs**: {', '.join(configs(module.__name__)) or 'none of its own'}.",
     f"- **At equal rate**: {place(name, figure)}",
     f"- **Source**: {passage(text, 'Source:').removeprefix('Source: ')}",
@@ -109,9 +109,9 @@ def gallery() -> str:
   for name, module in modules.items():
     made = getattr(module, name)()
     does = (inspect.getdoc(getattr(module, name)) or "").partition("\n")[0].replace("|", "\\|")
-    sees = "batch" if made.couples else "example"
+    together = "batch" if made.couples else "example"
     form = module.LAGRANGIAN.form
-    lines.append(f"| [{name}](#{name}) | {does} | {'' if form == 'none' else form} | {sees} |")
+    lines.append(f"| [{name}](#{name}) | {does} | {'' if form == 'none' else form} | {together} |")
   family = ""
   for name, module in modules.items():
     if (own := module.__name__.split(".")[2]) != family:

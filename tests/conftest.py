@@ -8,6 +8,8 @@ os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 ).strip()
 os.environ["JAX_PLATFORMS"] = "cpu"
+# Several devices that decompose matrices at once, each with its own threads, wait for each other.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 # Compiled programs are kept between the tests and processes of this machine: most tests build the
 # same few tiny runs. What a cached program computes is what a fresh one computes.
 os.environ.setdefault(

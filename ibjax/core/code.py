@@ -132,6 +132,8 @@ def _is_cases(node: ast.stmt) -> bool:
 
 
 def _named(config: Mapping[str, Any]) -> Iterator[str]:
+  if config.get("batch_scope") == "device":
+    yield "ibjax.programs.scope"  # what evaluates the objective on each device's part
   for _, value in flatten(config):
     for text in value if isinstance(value, (list, tuple)) else [value]:
       if isinstance(text, str) and (match := _FACTORY.fullmatch(text)):

@@ -38,7 +38,9 @@ def defaults() -> ml_collections.ConfigDict:
   c.pairing = "product"  # how the axes combine: "product", or "zip"
   c.continuation = ""  # the axis along which a member starts from the one before it
   c.program = "ibjax.programs.supervised:supervised"
-  c.batch_scope = "global"  # examples that a coupled objective sees together: the whole batch
+  # Examples that a coupled objective sees together: the whole batch over all devices ("global"), or
+  # each device's part of it ("device"; then mesh.data is the number of parts, and must be given).
+  c.batch_scope = "global"
 
   c.data = ml_collections.ConfigDict()
   c.data.source = "mnist"

@@ -94,7 +94,7 @@ class Term(NamedTuple):
 
   Attributes:
     value: [n] nats per example (the frame masks and averages), or a scalar in nats.
-    weight: multiplies the average; may be traced.
+    weight: multiplies the average; may be traced, and may not depend on the batch.
     minimax: the objective's own parameters (a critic) maximise this term while every other
       parameter minimises it.
   """
@@ -144,7 +144,8 @@ class Objective(NamedTuple):
     init: `init(key, spec: ObjectiveSpec) -> (params, state)`.
     loss: `loss(params, state, outputs, batch, key, step) -> Terms`.
     couples: whether an example's value depends on the others of its batch. Such an objective
-      leaves out masked rows itself, and its value is of the whole batch, over all devices.
+      leaves out masked rows itself, and its value is of the whole batch over all devices, or of
+      each device's part of it (`config.batch_scope`, see `ibjax.core.scope`).
     views: the least number of views of each example that it needs (see `config.views`).
     alone: whether its matrix decompositions wait for each other for ever when several devices of
       a CPU make them at once: a population is then trained on one device.

@@ -22,9 +22,11 @@ from ibjax.data import source as source_lib
 from ibjax.data.source import Source, Split
 from ibjax.programs import hyper as hyper_lib
 from ibjax.programs.plane import Plane
+from ibjax.programs.scope import scoped
 from ibjax.train import mesh as mesh_lib
 from ibjax.train.members import STRATEGIES, PopulationRunner, padded, stack
 from ibjax.train.runner import Runner
+from ibjax.train.scope import check_name, check_scope, objective_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,14 +118,15 @@ def build(
   splits, labels = _splits(config, source)
   mesh = mesh_lib.make_mesh(config["mesh"], devices)
   spec = _spec(config, source, splits, labels, mesh)
-  program = resolve(config["program"])(config, mesh, spec)
+  check_scope(config, mesh)
+  program = resolve(config["program"])(scoped(config, mesh), mesh, spec)
   hyper = hyper_lib.traced(config)
   _check_assessors(config, program, data_dir)
   shapes = jax.eval_shape(program.init, hyper)
   shardings = mesh_lib.state_shardings(shapes, config["sharding"], mesh)
   abstract = _abstract(shapes, shardings)
   runner = Runner(program, mesh, shardings)
-  plane = _plane(config, spec, splits)
+  plane = _plane(scoped(config, mesh), spec, splits)
   return Setup(
     config=config,
     configs=(config,),
@@ -222,7 +225,7 @@ def build_population(
       "config.data.placement=resident if it fits, or use `ibjax sweep`, run by run."
     )
   for config in configs:  # the ranges of every member's values, before they are traced
-    resolve(first["program"])(config, run.mesh, run.spec)
+    resolve(first["program"])(scoped(config, run.mesh), run.mesh, run.spec)
   mesh, size = run.mesh, len(configs)
   strategy = strategy or ("loop" if devices[0].platform == "cpu" else "vmap")
   if strategy not in STRATEGIES:
@@ -257,7 +260,8 @@ def build_population(
 
 
 def _is_alone(config: Mapping[str, Any]) -> bool:
-  return "objective" in config and bind(hyper_lib.section(config, "objective", {})).alone
+  objective = objective_of(config)
+  return objective is not None and objective.alone
 
 
 def check_one_program(first: Mapping[str, Any], other: Mapping[str, Any]) -> None:
@@ -373,8 +377,7 @@ def _check_values(config: Mapping[str, Any]) -> None:
       raise ConfigError(f"config.{key}={config[section][name]} must be at least 1.")
   if config["seed"] < 0 or config["seed"] >= 2**31:
     raise ConfigError(f"config.seed={config['seed']} must be in 0..{2**31 - 1}.")
-  if config["batch_scope"] != "global":
-    raise ConfigError(f"config.batch_scope='{config['batch_scope']}' is unknown; known: global.")
+  check_name(config)
   if config["data"]["placement"] not in (placements := ("auto", "resident", "streamed")):
     raise ConfigError(
       f"config.data.placement='{config['data']['placement']}' is unknown; known: {placements}."

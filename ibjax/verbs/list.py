@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ibjax.core import schedules
 from ibjax.core.errors import ConfigError, unknown
 from ibjax.core.resolver import method_modules
+from ibjax.core.scope import sees
 from ibjax.data.source import source_names
 from ibjax.data.synthetic import registry
 from ibjax.estimators.base import catalogue
@@ -50,6 +51,14 @@ def estimators() -> Iterator[tuple[str, str]]:
     yield f"{factory.__module__}:{name}", text
 
 
+def objectives() -> Iterator[tuple[str, str]]:
+  """Yields ("module:factory", what it sees and first line) for every objective."""
+  for name, text in methods("objectives"):
+    module, _, factory = name.partition(":")
+    couples = getattr(importlib.import_module(module), factory)().couples
+    yield name, f"[{'batch' if couples else 'example'}] {text}"
+
+
 def configs() -> Iterator[tuple[str, str]]:
   """Yields (path, first line of its docstring) for every config below the current folder."""
   for path in sorted(pathlib.Path("configs").rglob("*.py")):
@@ -87,12 +96,16 @@ def run(argv: Sequence[str]) -> int:
   if argv and argv[0] not in kinds:
     raise ConfigError(unknown("kind", argv[0], kinds))
   for kind in argv or kinds:
-    special = {"estimators": estimators, "data": sources, "tasks": tasks, "configs": configs}
+    special = {
+      **{"objectives": objectives, "estimators": estimators},
+      **{"data": sources, "tasks": tasks, "configs": configs},
+    }
     rows = list(special.get(kind, lambda k=kind: methods(k))())
     if not rows:
       continue
     width = max(len(name) for name, _ in rows)
-    print(kind, *(f"  {name:<{width}}  {text}" for name, text in rows), sep="\n")
+    heading = f"{kind}  ([batch]: {sees(True)})" if kind == "objectives" else kind
+    print(heading, *(f"  {name:<{width}}  {text}" for name, text in rows), sep="\n")
   return 0
 
 

@@ -21,6 +21,10 @@ INTERVALS = ("none", "delta", "subsampling", "jackknife", "own")
 class Estimator:
   """What every factory of this room returns; call it with arrays, or trace its `value`.
 
+  An estimate is of all samples together, on any number of devices and processes: its batch scope
+  is global. Work on pairs of rows is spread over the devices in tiles (`base/tiles.py`). Estimates
+  of parts are got by asking for each; their mean is another number, with another bias.
+
   Attributes:
     name: the method's name, as in `ibjax estimate --estimators=NAME`.
     value: `value(x, y, z, key) -> Value`, pure; the arrays are checked already, x, y and z are
