@@ -6,10 +6,13 @@ Rules:
    not depend on how the array is sharded. What is read back must have it.
 3. The newest checkpoint that reads back whole is used; a damaged one is reported and skipped.
 4. It opens on any number of devices: shapes and today's shardings are given, never yesterday's.
+5. Each process writes the parts of arrays that its devices hold, and reads what they will hold;
+   no process holds more. Of a part that several hold, each writes a share.
 """
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import shutil
 from collections.abc import Callable
@@ -20,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding, PartitionSpec
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keeping
 
 from ibjax.core.errors import CheckpointError
@@ -29,13 +33,14 @@ from ibjax.train.mesh import path_name
 Array = jax.Array
 
 
-def digest(tree: Tree) -> Array:
+def digest(tree: Tree, rows: int | None = None) -> Array:
   """Fingerprints arrays by their bits, whatever their sharding.
 
   Formula: per array, sum_i b_i (2 i + 1) mod 2^32 over its 32-bit words b_i.
 
   Args:
     tree: arrays of 1-, 2- or 4-byte types.
+    rows: how many of each array's first rows count; all when None.
 
   Returns:
     [arrays] uint32, in the order of the tree's leaves.
@@ -50,9 +55,21 @@ def digest(tree: Tree) -> Array:
     place = jnp.zeros(x.shape, jnp.uint32)
     for axis, size in enumerate(x.shape):
       place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
+    if rows is not None and rows < len(x):
+      bits = jnp.where(jax.lax.broadcasted_iota(jnp.int32, x.shape, 0) < rows, bits, 0)
     return jnp.sum(bits * (2 * place + 1), dtype=jnp.uint32)
 
   return jnp.stack([one(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+# Kept, because the members of a population are all alike and each has checkpoints of its own.
+@functools.lru_cache(maxsize=8)
+def _compiled(structure: Any, shardings: tuple[NamedSharding, ...], rows: int | None) -> Any:
+  """(copy, digest) of states that lie so; a copy lies as its state, on each device its part."""
+  alike = jax.tree.unflatten(structure, shardings)
+  everywhere = NamedSharding(shardings[0].mesh, PartitionSpec())
+  copy = jax.jit(lambda state: jax.tree.map(jnp.copy, state), out_shardings=alike)
+  return copy, jax.jit(functools.partial(digest, rows=rows), out_shardings=everywhere)
 
 
 class Checkpoints:
@@ -64,6 +81,8 @@ class Checkpoints:
     best: name of the validation metric whose lowest value is kept too; "" for none.
     report: called with a line of text about anything the user should know.
     read_only: never write, delete or make the folder.
+    rows: of a population, its members: how many of each array's first rows count. The others,
+      which fill up the devices, may be as many as they are, other than in the checkpoint too.
   """
 
   def __init__(
@@ -74,8 +93,9 @@ class Checkpoints:
     best: str,
     report: Callable[[str], None],
     read_only: bool = False,
+    rows: int | None = None,
   ):
-    self._report, self._best = report, best
+    self._report, self._best, self._rows = report, best, rows
     policies: list[Any] = [keeping.LatestN(max(1, keep))]
     if best:
       policies.append(
@@ -97,8 +117,10 @@ class Checkpoints:
     self._manager = ocp.CheckpointManager(
       directory.absolute(), options=options, item_handlers=handlers
     )
-    self._copy = jax.jit(lambda state: jax.tree.map(jnp.copy, state))
-    self._digest = jax.jit(digest)
+
+  def _tools(self, state: Tree) -> Any:
+    leaves, structure = jax.tree.flatten(state)
+    return _compiled(structure, tuple(leaf.sharding for leaf in leaves), self._rows)
 
   def steps(self) -> list[int]:
     """Returns the steps that have a checkpoint, in order."""
@@ -122,13 +144,14 @@ class Checkpoints:
     """
     if step in self._manager.all_steps():
       return
-    about = {"step": step, "digest": np.asarray(self._digest(state)).tolist()}
+    copy, fingerprint = self._tools(state)
+    about = {"step": step, "digest": np.asarray(fingerprint(state)).tolist()}
     try:
       # The next update gives the state's buffers away while they are still being written.
       self._manager.save(
         step,
         args=ocp.args.Composite(
-          state=ocp.args.StandardSave(self._copy(state)), about=ocp.args.JsonSave(about)
+          state=ocp.args.StandardSave(copy(state)), about=ocp.args.JsonSave(about)
         ),
         metrics=metrics if self._best else None,
         force=True,
@@ -194,10 +217,10 @@ class Checkpoints:
   def _read(self, step: int, abstract: Tree) -> Tree:
     about = self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))
     self._check_shapes(step, abstract)
-    restored = self._manager.restore(
-      step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-    )["state"]
-    found = np.asarray(self._digest(restored)).tolist()
+    # Not strict: rows that fill up the devices are cut off, or added as zeros, where they differ.
+    wanted = ocp.args.StandardRestore(abstract, strict=self._rows is None)
+    restored = self._manager.restore(step, args=ocp.args.Composite(state=wanted))["state"]
+    found = np.asarray(self._tools(restored)[1](restored)).tolist()
     saved = about["about"]["digest"]
     if found != saved:
       leaves = jax.tree_util.tree_flatten_with_path(abstract)[0]
@@ -219,16 +242,8 @@ class Checkpoints:
       self._manager.reload()
 
   def _check_shapes(self, step: int, abstract: Tree) -> None:
-    saved = self._manager.item_metadata(step)["state"]
-    shapes = {
-      path_name(path): tuple(leaf.shape)
-      for path, leaf in jax.tree_util.tree_flatten_with_path(saved)[0]
-      if hasattr(leaf, "shape")
-    }
-    wanted = {
-      path_name(path): tuple(leaf.shape)
-      for path, leaf in jax.tree_util.tree_flatten_with_path(abstract)[0]
-    }
+    shapes = self._shapes(self._manager.item_metadata(step)["state"])
+    wanted = self._shapes(abstract)
     if not shapes:
       raise CheckpointError("its list of arrays is missing")
     for name in sorted(shapes.keys() | wanted.keys()):
@@ -237,6 +252,17 @@ class Checkpoints:
           f"it belongs to another model: {name} is {shapes.get(name, 'absent')} there and "
           f"{wanted.get(name, 'absent')} in this config"
         )
+
+  def _shapes(self, tree: Tree) -> dict[str, tuple[int, ...]]:
+    """Path -> shape; of a population with as many rows as count, if they are there."""
+    shapes = {
+      path_name(path): tuple(leaf.shape)
+      for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+      if hasattr(leaf, "shape")
+    }
+    if self._rows is None:
+      return shapes
+    return {name: (min(self._rows, shape[0]), *shape[1:]) for name, shape in shapes.items()}
 
   def close(self) -> None:
     """Waits for what is being written and stops the threads."""

@@ -225,7 +225,7 @@ def _steps(
     stopping = stop.seen()
     if step % save_every == 0 or step == total or stopping:
       records.sync()
-      checkpoints.save(step, setup.runner.store(state), validation)
+      checkpoints.save(step, state, validation)
     if step == total:
       break
     if stopping:

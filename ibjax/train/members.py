@@ -36,9 +36,9 @@ class PopulationRunner:
       [members] on states, tables, training batches, hyperparameters and results, and none on data
       and evaluation batches.
     read: `read(tree) -> tree` of host arrays [size, ...].
-    store: the state without the copies, as checkpoints hold it.
-    load: the reverse.
+    load: a state as a checkpoint gave it, with the copies made anew; donates it.
     pick: `pick(state, i) -> TrainState`, one member's state, as its solo run has it.
+    put: `put(state, own, i) -> state`, the reverse, donating the state.
   """
 
   def __init__(
@@ -59,16 +59,19 @@ class PopulationRunner:
         return jax.vmap(function)(*stacked)
       return jax.lax.map(lambda arguments: function(*arguments), stacked)
 
-    def over_mesh(function, stacked, common):
-      """Gives each population device its own members; the other mesh axes stay automatic."""
+    def across(function, in_specs, out_specs):
       return jax.shard_map(
         function,
         mesh=mesh,
-        in_specs=(MEMBERS,) * stacked + (PartitionSpec(),) * common,
-        out_specs=MEMBERS,
+        in_specs=in_specs,
+        out_specs=out_specs,
         axis_names={"population"},
         check_vma=False,
       )
+
+    def over_mesh(function, stacked, common):
+      """Gives each population device its own members; the other mesh axes stay automatic."""
+      return across(function, (MEMBERS,) * stacked + (PartitionSpec(),) * common, MEMBERS)
 
     def init(hyper):
       return over_mesh(lambda h: each(program.init, h), 1, 0)(hyper)
@@ -123,6 +126,37 @@ class PopulationRunner:
 
       return jax.jit(all_members, out_shardings=everywhere)
 
+    def local(state, i):
+      """(the member's row on this device, or row 0; whether the member is of this device)."""
+      count = jax.tree.leaves(state)[0].shape[0]
+      row = i - jax.lax.axis_index("population") * count
+      mine = (row >= 0) & (row < count)
+      return jnp.where(mine, row, 0), mine
+
+    def pick(state, i):
+      def own(state, i):
+        row, mine = local(state, i)
+        return jax.tree.map(lambda leaf: _from_one(leaf[row], mine), state)
+
+      return across(own, (MEMBERS, PartitionSpec()), PartitionSpec())(state, i)
+
+    def put(state, own, i):
+      def changed(state, own, i):
+        row, mine = local(state, i)
+        return jax.tree.map(
+          lambda leaf, new: leaf.at[row].set(jnp.where(mine, new, leaf[row])), state, own
+        )
+
+      specs = (MEMBERS, PartitionSpec(), PartitionSpec())
+      return across(changed, specs, MEMBERS)(state, own, i)
+
+    def fill(state):
+      def one(leaf):
+        number = jax.lax.broadcasted_iota(jnp.int32, leaf.shape, 0)
+        return jnp.where(number < size, leaf, leaf[:1])
+
+      return jax.tree.map(one, state)
+
     self.observe = observe
     self.init = jax.jit(init, out_shardings=shardings)
     self.run = jax.jit(run, donate_argnums=0, out_shardings=shardings)
@@ -131,24 +165,30 @@ class PopulationRunner:
     self.predict = jax.jit(predict, out_shardings=everywhere)
     self.reset = jax.jit(clear, donate_argnums=0, out_shardings=shardings)
     self._gather = jax.jit(lambda tree: tree, out_shardings=everywhere)
-    if self.padded == size:
-      self.store = self.load = lambda state: state
-    else:
-      rows = np.concatenate([np.arange(size), np.zeros(self.padded - size, int)])
-      self.store = jax.jit(
-        lambda state: jax.tree.map(lambda leaf: leaf[:size], state), out_shardings=everywhere
-      )
-      self.load = jax.jit(
-        lambda state: jax.tree.map(lambda leaf: leaf[rows], state), out_shardings=shardings
-      )
-    self.pick = jax.jit(
-      lambda state, i: jax.tree.map(lambda leaf: leaf[i], state), out_shardings=solo
-    )
+    self.load = lambda state: state
+    if self.padded > size:
+      self.load = jax.jit(fill, donate_argnums=0, out_shardings=shardings)
+    self.pick = jax.jit(pick, out_shardings=solo)
+    self.put = jax.jit(put, donate_argnums=0, out_shardings=shardings)
 
   def read(self, tree: Tree) -> Tree:
     """Returns host arrays [size, ...]; every process gets all of them."""
     host = jax.device_get(self._gather(tree))
     return jax.tree.map(lambda leaf: leaf[: self.size], host)
+
+
+def _from_one(x: Array, mine: Array) -> Array:
+  """Gives every population device the value of the one whose it is, bit for bit.
+
+  A sum over the devices of its bits, to which the others add zero; so no device ever holds more
+  than one member of another, as gathering all members would make it.
+  """
+  width = jnp.dtype(f"uint{8 * x.dtype.itemsize}")
+  bits = x.astype(width) if x.dtype == jnp.bool_ else jax.lax.bitcast_convert_type(x, width)
+  total = jax.lax.psum(jnp.where(mine, bits, 0).astype(jnp.uint32), "population").astype(width)
+  if x.dtype == jnp.bool_:
+    return total.astype(jnp.bool_)
+  return jax.lax.bitcast_convert_type(total, x.dtype)
 
 
 def padded(size: int, mesh: Mesh) -> int:

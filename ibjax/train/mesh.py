@@ -14,6 +14,9 @@ from ibjax.core.errors import ConfigError
 from ibjax.core.types import Tree
 
 AXES = ("population", "data", "model")
+# An automatic rule leaves smaller arrays whole: what they would save is less than their messages.
+LEAST = 4096
+_LARGEST = re.compile(r"largest:(?P<axes>data|model|data\+model|model\+data)(:(?P<least>\d+))?")
 
 
 def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh:
@@ -108,40 +111,80 @@ def path_name(path: tuple[Any, ...]) -> str:
   return "/".join(names)
 
 
-def state_shardings(abstract: Tree, rules: Sequence[Sequence[Any]], mesh: Mesh) -> Tree:
+def state_shardings(abstract: Tree, rules: Sequence[Any], mesh: Mesh) -> Tree:
   """Chooses where each array of the state lives.
 
   Args:
     abstract: the state as shapes and dtypes.
     rules: (regular expression, axes) pairs; the first that is found in an array's path
-      ("params/encoder/dense_0/kernel") decides. Axes name a mesh axis or None per dimension,
-      from the first on; () keeps a copy on every device. Optimiser statistics and averages hold
-      the parameter's path in theirs, so one rule places them alike.
+      ("params/encoder/dense_0/kernel") decides, and an array that none is found in has a copy on
+      every device. Axes name a mesh axis or None per dimension, from the first on; () keeps a
+      copy on every device. "largest:data" puts the axis on the largest dimension that divides
+      over it, "largest:data+model" the first axis on the largest and the next on the largest that
+      is left; arrays of fewer than `LEAST` elements ("largest:data:100" sets 100), or without
+      such a dimension, stay whole. In place of a pair, "largest:..." alone holds for all arrays.
+      Optimiser statistics and averages hold the parameter's path in theirs, so one rule places
+      them alike.
     mesh: the device mesh.
 
   Returns:
     A tree of `NamedSharding`.
 
   Raises:
-    ConfigError: a rule that is no regular expression, names an unknown axis, more dimensions
-      than the array has, or does not divide it.
+    ConfigError: a rule that is none, names an unknown axis, more dimensions than the array has,
+      or does not divide it.
   """
-  compiled = []
-  for pattern, axes in rules:
-    try:
-      compiled.append((re.compile(pattern), tuple(axes)))
-    except re.error as error:
-      raise ConfigError(f"config.sharding: {pattern!r} is no regular expression: {error}") from None
+  compiled = [_rule(rule) for rule in rules]
 
   def choose(path, leaf):
     name = path_name(path)
     for pattern, axes in compiled:
       if pattern.search(name):
+        if isinstance(axes, str):
+          return NamedSharding(mesh, PartitionSpec(*_largest(leaf.shape, axes, mesh)))
         _check_axes(name, leaf.shape, axes, mesh)
         return NamedSharding(mesh, PartitionSpec(*axes))
     return NamedSharding(mesh, PartitionSpec())
 
   return jax.tree_util.tree_map_with_path(choose, abstract)
+
+
+def _rule(rule: Any) -> tuple[re.Pattern, tuple[Any, ...] | str]:
+  """Reads one rule of `config.sharding`; raises ConfigError unless it is one."""
+  if _is_automatic(rule):
+    rule = (".*", rule)
+  pair = isinstance(rule, (tuple, list)) and len(rule) == 2 and isinstance(rule[0], str)
+  if not pair or not (isinstance(rule[1], (tuple, list)) or _is_automatic(rule[1])):
+    raise ConfigError(
+      f"config.sharding: {rule!r} is no rule. A rule is a pair (regular expression, axes), whose "
+      "axes are a tuple such as (None, 'model'), or 'largest:data', 'largest:model', "
+      "'largest:data+model', with ':NUMBER' behind it for the fewest elements of an array that "
+      "is cut; 'largest:data' alone is a rule for all arrays."
+    )
+  pattern, axes = rule
+  try:
+    return re.compile(pattern), axes if isinstance(axes, str) else tuple(axes)
+  except re.error as error:
+    raise ConfigError(f"config.sharding: {pattern!r} is no regular expression: {error}") from None
+
+
+def _is_automatic(axes: Any) -> bool:
+  return isinstance(axes, str) and _LARGEST.fullmatch(axes) is not None
+
+
+def _largest(shape: tuple[int, ...], rule: str, mesh: Mesh) -> list[str | None]:
+  """The axes of a "largest:..." rule, each on the largest dimension left that divides over it."""
+  match = _LARGEST.fullmatch(rule)
+  assert match is not None  # `_rule` has looked
+  placed: list[str | None] = [None] * len(shape)
+  if math.prod(shape) < (int(match["least"]) if match["least"] else LEAST):
+    return []
+  for axis in match["axes"].split("+"):
+    over = mesh.shape[axis]
+    free = [i for i, size in enumerate(shape) if placed[i] is None and size and size % over == 0]
+    if over > 1 and free:
+      placed[max(free, key=lambda i: shape[i])] = axis
+  return placed
 
 
 def _check_axes(name: str, shape: tuple[int, ...], axes: tuple[Any, ...], mesh: Mesh) -> None:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -201,7 +200,9 @@ def _train_chunk(
   progress = Progress(setup.spec.total_steps, main, pulse)
   how = f"{getattr(setup.runner, 'strategy', '')}, {describe_mesh(setup.mesh)}"
   progress.say(f"{len(members)} members in one program ({how}): {_spread(members)}")
-  checkpoints = Checkpoints(folder / "checkpoints", keep=1, best="", report=progress.say)
+  checkpoints = Checkpoints(
+    folder / "checkpoints", keep=1, best="", report=progress.say, rows=len(members)
+  )
   frozen: dict[int, int] = {}
   folders = [member.folder for member in members]
   try:
@@ -252,15 +253,14 @@ def _begin(setup: Setup, members: Sequence[Member]) -> Callable[[], TrainState] 
     return None
 
   def begin() -> TrainState:
-    fresh = setup.runner.init(setup.hyper)
-    each = []
+    runner = setup.runner
+    assert isinstance(runner, PopulationRunner)
+    state = runner.init(setup.hyper)
     for i, member in enumerate(members):
-      own = _pick(setup, fresh, i)
       given = warm_state(setup, member.config, member.folder)
-      each.append(take_over(own, given) if given is not None else own)
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
-    placed = jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), stacked, setup.abstract)
-    return setup.runner.load(placed)
+      if given is not None:
+        state = runner.put(state, take_over(_pick(setup, state, i), given), np.int32(i))
+    return runner.load(state)
 
   return begin
 

@@ -80,7 +80,7 @@ class Runner:
     observe: compiles `function(state, batch, number, hyper) -> arrays` of any pure function; the
       batch is the caller's to place, and the result is replicated.
     read: `read(tree) -> tree` of host arrays, from a replicated tree.
-    store, load: between the state and the form that checkpoints have; here the same.
+    load: a state as a checkpoint gave it, ready to run; here the same.
   """
 
   def __init__(self, program: Program, mesh: Mesh, shardings: Tree):
@@ -107,4 +107,4 @@ class Runner:
     self.reset = jax.jit(clear, donate_argnums=0, out_shardings=shardings)
     self.observe = functools.partial(jax.jit, out_shardings=everywhere)
     self.read = jax.device_get
-    self.store = self.load = lambda state: state
+    self.load = lambda state: state

@@ -244,16 +244,12 @@ def build_population(
     size,
     strategy,
   )
-  stored = shardings
-  if count != size:  # an axis that does not divide over the devices cannot lie on them
-    stored = jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), shardings)
-    shapes = jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[:size], tree), shapes)
   return dataclasses.replace(
     run,
     config=first,
     configs=tuple(configs),
     hyper=hyper,
-    abstract=_abstract(shapes, stored),
+    abstract=_abstract(shapes, shardings),
     solo=run.abstract,
     runner=runner,
   )
