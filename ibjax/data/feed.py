@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grain
@@ -66,10 +66,89 @@ def read_all(split: Split) -> Arrays:
   Returns:
     Arrays by name, [n, ...] each, in the order of the rows.
   """
-  blocks = np.array_split(np.arange(split.n), max(1, split.n // 4096))
+  return _read_rows(split, np.arange(split.n))
+
+
+def _read_rows(split: Split, rows: np.ndarray) -> Arrays:
+  if len(rows) <= 4096:
+    return split.read(rows)
+  blocks = np.array_split(rows, max(1, len(rows) // 4096))
   with concurrent.futures.ThreadPoolExecutor(2) as pool:
     parts = list(pool.map(split.read, blocks))
   return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def read_everywhere(split: Split, mesh: Any) -> dict[str, Array]:
+  """Reads a whole split, and puts it on every device of the mesh.
+
+  Of several processes each reads a share, the rows of its devices when all devices share them;
+  the devices then hand theirs round.
+
+  Args:
+    split: the split.
+    mesh: the device mesh.
+
+  Returns:
+    Arrays by name, [n, ...] each, with a copy on every device.
+  """
+  everywhere = NamedSharding(mesh, PartitionSpec())
+  if everywhere.is_fully_addressable:
+    return {name: place(value, everywhere) for name, value in read_all(split).items()}
+  shared = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+  # The last rows are there twice where the devices do not divide them.
+  rows = np.minimum(np.arange(-(-split.n // mesh.size) * mesh.size), split.n - 1)
+  parts = place_rows(split, rows, shared)
+  whole = jax.jit(lambda tree: {k: v[: split.n] for k, v in tree.items()}, out_shardings=everywhere)
+  return whole(parts)
+
+
+def place_rows(split: Split, rows: np.ndarray, sharding: NamedSharding) -> dict[str, Array]:
+  """Reads rows of a split onto the mesh; each process reads only those of its own devices, once.
+
+  Args:
+    split: the split.
+    rows: [k] integers, the same in every process.
+    sharding: where the parts of [k, ...] go; it cuts the first dimension alone.
+
+  Returns:
+    Global arrays by name, [k, ...] each.
+  """
+  if sharding.is_fully_addressable:
+    return {name: place(value, sharding) for name, value in _read_rows(split, rows).items()}
+  return local_parts(sharding, rows.shape, 0, lambda part: _read_rows(split, rows[part]))
+
+
+def local_parts(
+  sharding: NamedSharding, shape: tuple[int, ...], axis: int, read: Callable[[slice], Arrays]
+) -> dict[str, Array]:
+  """Makes global arrays of which each process reads only what lies on its own devices, once.
+
+  Args:
+    sharding: where the parts go; it cuts the dimension `axis` alone.
+    shape: the leading dimensions of the global arrays, up to `axis` at least.
+    axis: the dimension that is cut.
+    read: gives the arrays by name of a slice of that dimension.
+
+  Returns:
+    Arrays by name, with `shape` in front.
+  """
+  indices = sharding.addressable_devices_indices_map(shape)
+  parts: dict[tuple[int, int, int], Arrays] = {}
+  for index in indices.values():
+    assert index is not None  # these devices are of this process
+    bounds = index[axis].indices(shape[axis])
+    if bounds not in parts:
+      parts[bounds] = read(slice(*bounds))
+
+  def local(name: str, index: tuple[slice, ...]) -> np.ndarray:
+    return parts[index[axis].indices(shape[axis])][name]
+
+  return {
+    name: jax.make_array_from_callback(
+      (*shape, *like.shape[len(shape) :]), sharding, functools.partial(local, name)
+    )
+    for name, like in next(iter(parts.values())).items()
+  }
 
 
 def subset(split: Split, rows: np.ndarray) -> Split:
@@ -109,8 +188,7 @@ class ResidentFeed:
   def __init__(
     self, split: Split, mesh: Any, *, seed: int | Sequence[int], batch_size: int, depth: int
   ):
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    self.data = {name: place(value, everywhere) for name, value in read_all(split).items()}
+    self.data = read_everywhere(split, mesh)
     self._n, self._seed, self._batch, self._depth = split.n, seed, batch_size, depth
     axes = (None, "data") if isinstance(seed, int) else ("population", None, "data")
     self._sharding = NamedSharding(mesh, PartitionSpec(*axes))
@@ -155,22 +233,8 @@ class StreamedFeed:
     rows = np.zeros((self._depth, self._batch), np.int64)
     for i in range(count):
       rows[i] = batch_indices(self._seed, start + i, self._split.n, self._batch)
-    parts: dict[tuple[int | None, int | None], Arrays] = {}
-
-    def local(name: str, index: tuple[slice, ...]) -> np.ndarray:
-      """Reads the columns of the batch that live on one of this process's devices, once."""
-      part = (index[1].start, index[1].stop)
-      if part not in parts:
-        parts[part] = self._read(rows[:count, index[1]])
-      return parts[part][name]
-
     sharding = NamedSharding(self._mesh, PartitionSpec(None, "data"))
-    return {
-      name: jax.make_array_from_callback(
-        (*rows.shape, *like.shape[1:]), sharding, functools.partial(local, name)
-      )
-      for name, like in self._split.read(rows[0, :1]).items()
-    }
+    return local_parts(sharding, rows.shape, 1, lambda part: self._read(rows[:count, part]))
 
   def _read(self, rows: np.ndarray) -> Arrays:
     arrays = {}
@@ -199,7 +263,7 @@ class EvalFeed:
       return
     kept = []
     for rows, mask in zip(self._rows, self._mask):
-      batch = {name: place(value, self._sharding) for name, value in self._split.read(rows).items()}
+      batch = place_rows(self._split, rows, self._sharding)
       batch["mask"] = place(mask, self._sharding)
       if self._resident:
         kept.append(batch)

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from ibjax.core.errors import ConfigError, unknown
 from ibjax.core.resolver import bind
@@ -41,6 +42,8 @@ def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
   assert program.forward is not None and program.gradient is not None  # checked by `build`
   forward, gradient = jax.jit(program.forward), jax.jit(program.gradient)
   decode = jax.jit(program.decode) if program.decode is not None else None
+  everywhere = NamedSharding(setup.mesh, PartitionSpec())
+  whole = jax.jit(lambda state: state, out_shardings=everywhere)
   size = setup.config["eval"]["batch_size"]
   value_range = tuple(setup.config["data"]["value_range"])
 
@@ -55,7 +58,8 @@ def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
     return {**found, "x": np.asarray(feed.to_float(jnp.asarray(found["x"]), value_range))}
 
   def assess(config: Mapping[str, Any], state: TrainState) -> Found:
-    own, hyper = jax.device_get(state), hyper_lib.traced(config)
+    # On the host, a state that is spread over the devices of several processes is whole in each.
+    own, hyper = jax.device_get(whole(state)), hyper_lib.traced(config)
 
     def run(x: np.ndarray) -> dict[str, np.ndarray]:
       parts = [

@@ -72,6 +72,7 @@ def check_batch(batch_size: int, accumulate: int, mesh: Mesh) -> None:
     raise ConfigError(
       f"config.data.batch_size={batch_size} does not divide over {mesh.shape['data']} devices of "
       f"the data axis times {accumulate} microbatches; {works} would work."
+      f"{_axes_that_divide(batch_size // accumulate, mesh) if batch_size % accumulate == 0 else ''}"
     )
 
 
@@ -89,8 +90,15 @@ def check_eval_batch(batch_size: int, mesh: Mesh) -> None:
   if batch_size % over:
     raise ConfigError(
       f"config.eval.batch_size={batch_size} does not divide over {over} devices of the data "
-      f"axis; {-(-batch_size // over) * over} would work."
+      f"axis; {-(-batch_size // over) * over} would work.{_axes_that_divide(batch_size, mesh)}"
     )
+
+
+def _axes_that_divide(batch_size: int, mesh: Mesh) -> str:
+  """Which data axes the devices there are could have that divide a batch, as a sentence."""
+  sizes = [n for n in range(1, mesh.size + 1) if mesh.size % n == 0 and batch_size % n == 0]
+  counts = ", ".join(str(size) for size in sizes)
+  return f" So would config.mesh.data={counts}, with the rest of {mesh.size} on other axes."
 
 
 def path_name(path: tuple[Any, ...]) -> str:

@@ -114,10 +114,13 @@ def build(
     DataError: the data set is missing or not fit to train on.
   """
   _check_values(config)
+  mesh = mesh_lib.make_mesh(config["mesh"], devices)
+  mesh_lib.check_batch(config["data"]["batch_size"], config["train"]["accumulate"], mesh)
+  mesh_lib.check_eval_batch(config["eval"]["batch_size"], mesh)
   source = source_lib.load(config["data"]["source"], data_dir)
   splits, labels = _splits(config, source)
-  mesh = mesh_lib.make_mesh(config["mesh"], devices)
-  spec = _spec(config, source, splits, labels, mesh)
+  _check_shares(source, splits, mesh)
+  spec = _spec(config, source, splits, labels)
   check_scope(config, mesh)
   program = resolve(config["program"])(scoped(config, mesh), mesh, spec)
   hyper = hyper_lib.traced(config)
@@ -185,8 +188,9 @@ def build_population(
   Args:
     configs: the members' resolved configs; at least one.
     data_dir: where prepared data sets live.
-    devices: the devices to use; all when None. Unless the config's mesh says otherwise, as many
-      of them as divide evenly lie on the population axis, the rest on the data axis.
+    devices: the devices to use; all when None (of CPUs, no more than there are members, and of
+      every process one at least). Unless the config's mesh says otherwise, as many of them as
+      divide evenly lie on the population axis, the rest on the data axis.
     strategy: "vmap" or "loop" (see `PopulationRunner`); "" takes "loop" on CPUs.
 
   Returns:
@@ -204,9 +208,11 @@ def build_population(
   free = laid["population"] == 1 and laid["data"] == -1 and laid["model"] > 0
   if devices is None:
     devices = jax.devices()
-    if free and devices[0].platform == "cpu" and jax.process_count() == 1:
-      # Cores that would split a batch between them do better as threads of one device.
-      devices = devices[: laid["model"] * (1 if _is_alone(first) else len(configs))]
+    if free and devices[0].platform == "cpu":
+      # Cores that would split a batch between them do better as threads of one device. Every
+      # process has a part of the members, so it keeps a device at least.
+      most = laid["model"] * (1 if _is_alone(first) else -(-len(configs) // jax.process_count()))
+      devices = [d for i in range(jax.process_count()) for d in _of(devices, i)[:most]]
   if free:
     left = len(devices) // laid["model"]
     laid["population"] = max(d for d in range(1, left + 1) if left % d == 0 and d <= len(configs))
@@ -255,6 +261,10 @@ def build_population(
   )
 
 
+def _of(devices: Sequence[Any], process: int) -> list[Any]:
+  return [device for device in devices if device.process_index == process]
+
+
 def _is_alone(config: Mapping[str, Any]) -> bool:
   objective = objective_of(config)
   return objective is not None and objective.alone
@@ -295,7 +305,6 @@ def _spec(
   source: Source,
   splits: Mapping[str, Split],
   labels: np.ndarray,
-  mesh: Mesh,
 ) -> DataSpec:
   batch_size, n = config["data"]["batch_size"], splits["train"].n
   if batch_size > n:
@@ -303,8 +312,6 @@ def _spec(
       f"config.data.batch_size={batch_size} is larger than the training split of "
       f"'{source.name}' ({n} examples); use {n} or less."
     )
-  mesh_lib.check_batch(batch_size, config["train"]["accumulate"], mesh)
-  mesh_lib.check_eval_batch(config["eval"]["batch_size"], mesh)
   per_epoch = n // batch_size
   counts = np.bincount(labels, minlength=source.num_classes)
   spec = DataSpec(
@@ -352,6 +359,17 @@ def _splits(config: Mapping[str, Any], source: Source) -> tuple[dict[str, Split]
       "there are none (selecting by test data is not offered). Set config.data.validation."
     )
   return splits, labels
+
+
+def _check_shares(source: Source, splits: Mapping[str, Split], mesh: Mesh) -> None:
+  """Raises ConfigError unless each process has rows of every split to read."""
+  processes = len({device.process_index for device in mesh.devices.flat})
+  for name, split in splits.items():
+    if split.n < processes:
+      raise ConfigError(
+        f"the split '{name}' of '{source.name}' has {split.n} examples, fewer than the "
+        f"{processes} processes that share them. Start 1 to {split.n} processes."
+      )
 
 
 def _check_values(config: Mapping[str, Any]) -> None:
