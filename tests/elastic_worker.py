@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from ibjax.core.errors import ConfigError
-from ibjax.data import feed
+from ibjax.data import feed, order, source
 from ibjax.data.source import Split
 from ibjax.train import loop
 from ibjax.train.checkpoint import Checkpoints
@@ -22,10 +22,11 @@ from ibjax.train.setup import build
 from tests.helpers import tiny
 
 SHORT = dict(
-  train__duration="20 steps",
-  train__log_every="5 steps",
-  eval__every="10 steps",
-  checkpoint__every="5 steps",
+  train__duration="12 steps",
+  train__log_every="4 steps",
+  eval__every="8 steps",
+  checkpoint__every="4 steps",
+  eval__samples=2,
   encoder__hidden=(96, 64),
   sharding=("largest:data:64",),
 )
@@ -88,37 +89,41 @@ def check_state(folder):
   assert max(written.values()) < (1 / count + 0.15) * sum(written.values()), written
 
 
-def check_data():
-  """Each process reads its share of the rows, every row is read, and all devices have them all."""
+def check_data(split, batch_size):
+  """Each process reads its share of the rows, and the batches are those of the order."""
   read = []
 
   def counting(rows):
     read.append(np.array(rows))
-    return {"x": np.asarray(rows, np.float32)[:, None] * 10, "y": np.asarray(rows, np.int32)}
+    return split.read(rows)
 
-  n, count = 1003, jax.process_count()
-  split = Split(n=n, read=counting, nbytes=0)
+  counted = Split(n=split.n, read=counting, nbytes=split.nbytes)
   mesh = make_mesh({"population": 1, "data": -1, "model": 1})
+  count = jax.process_count()
 
   def seen():
     rows = np.unique(np.concatenate(read))
     read.clear()
     return rows
 
-  resident = feed.ResidentFeed(split, mesh, seed=0, batch_size=16, depth=2)
+  options = dict(seed=0, batch_size=batch_size, depth=2)
+  resident = feed.ResidentFeed(counted, mesh, **options)
   mine = seen()
-  assert len(mine) <= -(-n // mesh.size) * jax.local_device_count(), len(mine)
-  np.testing.assert_array_equal(np.asarray(resident.data["y"].addressable_data(0)), np.arange(n))
-  streamed = feed.StreamedFeed(split, mesh, seed=0, batch_size=16, depth=2)
+  assert len(mine) <= -(-split.n // mesh.size) * jax.local_device_count(), mine
+  every = split.read(np.arange(split.n))
+  for name, value in resident.data.items():
+    np.testing.assert_array_equal(value.addressable_data(0), every[name])
   chunks = [(0, 2), (2, 1)]
-  for (first, steps), table in zip(chunks, streamed.tables(iter(chunks)), strict=True):
-    wanted = np.stack([feed.batch_indices(0, first + i, n, 16) for i in range(steps)])
-    for shard in table["y"].addressable_shards:
-      np.testing.assert_array_equal(shard.data[:steps], wanted[(slice(None), shard.index[1])])
-  assert len(seen()) <= 3 * 16 // count
-  evaluated = list(feed.EvalFeed(split, mesh, batch_size=200, resident=False))
-  assert len(seen()) <= -(-n // count) + 200 // count
-  assert len(evaluated) == 6 and evaluated[0]["x"].shape == (200, 1)
+  tables = feed.StreamedFeed(counted, mesh, **options).tables(iter(chunks))
+  for (first, steps), table in zip(chunks, tables, strict=True):
+    for i in range(steps):
+      rows = order.batch_indices(0, first + i, split.n, batch_size)
+      for shard in table["x"].addressable_shards:
+        np.testing.assert_array_equal(shard.data[i], every["x"][rows[shard.index[1]]])
+  assert len(seen()) <= 3 * batch_size // count
+  batches = list(feed.EvalFeed(counted, mesh, batch_size=batch_size, resident=False))
+  assert len(batches) == -(-split.n // batch_size)
+  assert len(seen()) <= len(batches) * batch_size // count
   return mine
 
 
@@ -148,7 +153,16 @@ def main(kind, folder, stop, *joined):
   for one in ("solo", "population") if kind == "all" else (kind,):
     train(one, pathlib.Path(folder) / one, int(stop))
   check_state(pathlib.Path(folder) / "solo")
-  print("read", " ".join(map(str, check_data())))
+  toy = Split(
+    n=1003,
+    read=lambda rows: {"x": np.float32(rows)[:, None] * 10, "y": np.int32(rows)},
+    nbytes=0,
+  )
+  sources = {"toy": toy}
+  if (data := pathlib.Path(folder) / "data").is_dir():
+    sources["tfds"] = source.load("tfds:toy:1.0.0", data).splits["train"]
+  for name, split in sources.items():
+    print(f"read {name}:", *check_data(split, 16))
   check_refusals(pathlib.Path(folder))
 
 

@@ -215,8 +215,11 @@ def build_population(
       devices = [d for i in range(jax.process_count()) for d in _of(devices, i)[:most]]
   if free:
     left = len(devices) // laid["model"]
-    laid["population"] = max(d for d in range(1, left + 1) if left % d == 0 and d <= len(configs))
+    fits = [d for d in range(1, left + 1) if left % d == 0 and d <= len(configs)]
+    # With a model axis, members or examples are spread, not both: see `_check_axes_of`.
+    laid["population"] = max(d for d in fits if laid["model"] == 1 or d in (1, left))
   run = build({**first, "mesh": laid}, data_dir, devices)
+  _check_axes_of(run.mesh)
   if first["checkpoint"]["best"]:
     raise ConfigError(
       f"config.checkpoint.best='{first['checkpoint']['best']}' picks another step for each member, "
@@ -259,6 +262,20 @@ def build_population(
     solo=run.abstract,
     runner=runner,
   )
+
+
+def _check_axes_of(mesh: Mesh) -> None:
+  """Raises ConfigError for a population on a mesh whose program XLA does not partition.
+
+  With more than one device on all three axes, XLA (jax 0.10) ends the process with a failed check
+  of its own while it partitions a gather.
+  """
+  if all(mesh.shape[axis] > 1 for axis in mesh_lib.AXES):
+    asked = ", ".join(f"{axis}={mesh.shape[axis]}" for axis in mesh_lib.AXES)
+    raise ConfigError(
+      f"config.mesh ({asked}): a population spreads over two of the axes at most. Set one of them "
+      "to 1, for example config.mesh.data=1."
+    )
 
 
 def _of(devices: Sequence[Any], process: int) -> list[Any]:
