@@ -66,8 +66,8 @@ def test_an_npz_with_pickled_objects_is_never_unpickled(tmp_path):
 
 
 def test_a_batch_larger_than_the_set(tmp_path):
-  with pytest.raises(ConfigError, match=r"batch_size=97 .*96 examples.*use 96 or less"):
-    build(tiny(data__source=npz(tmp_path), data__batch_size=97))
+  with pytest.raises(ConfigError, match=r"batch_size=104 .*96 examples.*use 96 or less"):
+    build(tiny(data__source=npz(tmp_path), data__batch_size=104))
 
 
 def test_a_batch_that_does_not_divide_names_the_numbers_that_would():
