@@ -71,7 +71,8 @@ def test_a_killed_process_is_named_and_the_run_continues_bit_for_bit(straight, t
     said = running[1 - lost].output()
   assert codes[lost] == 128 + signal.SIGKILL and codes[1 - lost] == 75, said
   assert re.search(rf"process {lost} of 2 \(host .*\) is gone \(killed by SIGKILL\)", said), said
-  assert "continues from the last checkpoint" in said
+  assert "continues from the last checkpoint" in said and "Traceback" not in said
+  assert beat(tmp_path, 1 - lost)["state"] == "stopped"
   finish(tmp_path, straight)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -11,6 +13,7 @@ import secrets
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -309,6 +312,8 @@ def begin(workdir: pathlib.Path, session: str, options: Mapping[str, Any]) -> He
       who += f" ({every[missing[0]]['host']})"
       how = "do not see each other's files"
       raise WorkdirError(_not_shared(who, every[missing[0]], report, how))
+  if heartbeat.SUPERVISED in os.environ:
+    sys.excepthook = functools.partial(_brief, beat.folder / f"process-{number:05d}.log")
   supervisor.tell(
     stage="running",
     folder=str(beat.folder.absolute()),
@@ -318,6 +323,16 @@ def begin(workdir: pathlib.Path, session: str, options: Mapping[str, Any]) -> He
     lost_after=lost_after,
   )
   return beat
+
+
+def _brief(path: pathlib.Path, kind: Any, error: BaseException, trace: Any) -> None:
+  """Shows a failed collective as a line: another process ended, and the supervisor names it."""
+  if isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error):
+    with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as log:
+      traceback.print_exception(kind, error, trace, file=log)
+    print(f"{str(error).splitlines()[0]} (all of it: {path})", file=sys.stderr, flush=True)
+    return
+  sys.__excepthook__(kind, error, trace)
 
 
 def _redirect(path: pathlib.Path) -> None:

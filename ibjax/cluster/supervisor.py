@@ -165,8 +165,8 @@ class _Heard:
     beat = heartbeat.read(path)
     if beat is None or beat.get("session") != self.about["session"]:
       beat = {name: self.about[name] for name in ("process", "of", "session")}
-    if beat.get("state") in heartbeat.FINAL:
-      return
+    if beat.get("state") in heartbeat.FINAL and beat.get("state") != "aborted":
+      return  # it has said itself what it ended for
     with contextlib.suppress(OSError):  # it goes silent instead
       heartbeat.write(path, {**beat, "state": state, "why": why})
 
