@@ -104,7 +104,7 @@ def _ended(code: int, heard: _Heard) -> int:
     return code
   how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
   if heard.watch is None:
-    if heard.stage == "joining":
+    if heard.stage == "joining" and -code not in (signal.SIGTERM, signal.SIGINT):
       print(f"error: {heard.joining()} It ended with {how}.", file=sys.stderr, flush=True)
       return 1
     return code if code >= 0 else 128 - code

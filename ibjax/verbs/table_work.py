@@ -15,6 +15,7 @@ from typing import Any
 
 from ibjax.cluster import claims as claims_lib
 from ibjax.cluster.claims import Claims, unit_name
+from ibjax.cluster.heartbeat import Heartbeat
 from ibjax.core.config import measures
 from ibjax.core.errors import IbjaxError, WorkdirError
 from ibjax.report import results as results_lib
@@ -84,7 +85,7 @@ def train_group(group: Group, data_dir: str | None) -> None:
   Raises:
     Stopped: SIGTERM or Ctrl-C; all is saved.
   """
-  from ibjax.train import measure, population  # jax starts here, not for a complete table
+  from ibjax.train import loop, measure, population  # jax starts here, not for a complete table
 
   if measures(group.runs[0].config):
     for one in group.runs:
@@ -98,7 +99,13 @@ def train_group(group: Group, data_dir: str | None) -> None:
     )
     for one in group.runs
   ]
-  population.train_members(members, group.home, data_dir)
+  with Heartbeat(group.home) as beat:  # which `ibjax status` shows of the table's folder
+    try:
+      population.train_members(members, group.home, data_dir, pulse=beat.pulse)
+    except loop.Stopped:
+      beat.end("stopped")
+      raise
+    beat.end("finished")
 
 
 def _about(one: Planned) -> dict[str, Any]:
