@@ -136,6 +136,8 @@ def main(names: list[str]) -> None:
   if names != ["--page"]:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", COUNTS[-1])
+    if strangers := [name for name in names if name not in WORKLOADS]:
+      raise SystemExit(f"unknown workload {strangers[0]}; known: {', '.join(WORKLOADS)}, --page")
     rows = json.loads(DATA.read_text(encoding="utf-8"))["rows"] if names else {}
     for name in names or WORKLOADS:
       rows[name] = []

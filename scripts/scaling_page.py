@@ -209,7 +209,7 @@ def rows_table(rows: Sequence[Row]) -> Iterator[str]:
   for link in LINKS:
     last = max(row["devices"] for row in rows if row["devices"] <= link.counts[1])
     # Two numbers of rows a device: that of `last` devices, and another one to see the slope.
-    pair = [next(row for row in rows if row["devices"] == (8 if last > 8 else 1))]
+    pair = [next(row for row in rows if row["devices"] == (8 if last > 8 else 2))]
     pair.append(next(row for row in rows if row["devices"] == last))
     free = dataclasses.replace(link, hop=0.0)
     for name, rate in link.chip.flops:

@@ -32,6 +32,13 @@ class Clock:
   def __call__(self):
     return self.now
 
+  def run(self, watch, seconds):
+    """Looks every second; returns what the last look found."""
+    for _ in range(seconds):
+      self.now += 1
+      found = watch.look()
+    return found
+
 
 def test_a_heartbeat_has_always_as_many_bytes_and_is_written_in_place(tmp_path):
   path = heartbeat.path_of(tmp_path, 3)
@@ -52,10 +59,8 @@ def test_half_a_heartbeat_is_no_news(tmp_path, content):
   assert watch.look() is None
   heartbeat.path_of(tmp_path, 1).write_bytes(content)
   assert heartbeat.read(heartbeat.path_of(tmp_path, 1)) is None
-  clock.now += 9
-  assert watch.look() is None
-  clock.now += 2
-  assert "process 1 of 3 (host node1, pid 10, step 0) is lost" in watch.look().text
+  assert clock.run(watch, 9) is None
+  assert "process 1 of 3 (host node1, pid 10, step 0) is lost" in clock.run(watch, 2).text
 
 
 def test_life_is_judged_by_change_and_not_by_clocks(tmp_path):
@@ -63,11 +68,9 @@ def test_life_is_judged_by_change_and_not_by_clocks(tmp_path):
   watch = Watch(tmp_path, 0, 2, "s", 10, clock)
   for beat, said in enumerate(["1999-01-01T00:00:00+00:00", "2099-01-01T00:00:00+00:00"] * 5):
     put(tmp_path, 1, step=beat, time=said)
-    assert watch.look() is None
-    clock.now += 8
-  clock.now += 8
-  verdict = watch.look()
-  assert verdict.process == 1 and verdict.code == 75 and "16 s" in verdict.text
+    assert clock.run(watch, 8) is None
+  verdict = clock.run(watch, 4)
+  assert verdict.process == 1 and verdict.code == 75 and "11 s" in verdict.text
 
 
 def test_an_earlier_start_says_nothing(tmp_path):
@@ -84,12 +87,10 @@ def test_what_died_is_named_before_what_ended_because_of_it(tmp_path):
   put(tmp_path, 1, state="aborted", why="killed by SIGABRT")
   put(tmp_path, 2)
   watch = Watch(tmp_path, 0, 3, "s", 10, clock)
-  assert watch.look() is None  # another may be the cause
-  clock.now += 8
+  assert clock.run(watch, 8) is None  # another may be the cause
   put(tmp_path, 2, state="died", why="killed by SIGKILL")
   assert watch.look().process == 2
-  clock.now += 8
-  assert watch.look().process == 2  # though process 1 has been silent for longer
+  assert clock.run(watch, 8).process == 2  # though process 1 has been silent for longer
 
 
 def test_ends_that_are_explained(tmp_path):
@@ -98,8 +99,7 @@ def test_ends_that_are_explained(tmp_path):
   put(tmp_path, 2, state="failed", why="DataError: no such file")
   watch = Watch(tmp_path, 0, 3, "s", 1000, clock)
   assert watch.look() is None  # it may fail here too, and then says so itself
-  clock.now += GRACE_S + 1
-  verdict = watch.look()
+  verdict = clock.run(watch, int(GRACE_S) + 1)
   assert verdict.code == 2 and "no such file" in verdict.text
   assert watch.all_over()
 
@@ -114,9 +114,36 @@ def test_the_first_that_is_left_speaks(tmp_path):
   put(tmp_path, 0, state="died")
   watch.look()
   assert not watch.speaks()  # process 1 does
-  clock.now += 11
-  watch.look()
+  clock.run(watch, 11)
   assert watch.speaks()
+
+
+def test_a_node_that_is_lost_with_several_processes_is_named_by_one_that_is_left(tmp_path):
+  """They were not heard of last at one moment, and the later one of them must not be waited for."""
+  clock = Clock()
+  watches = [Watch(tmp_path, own, 4, "s", 60, clock) for own in (2, 3)]
+  beats = {0: 5, 1: 8}  # when each was heard of last
+  verdicts = [None, None]
+  for second in range(100):
+    clock.now += 1
+    for other in range(4):
+      if second <= beats.get(other, 1000):
+        put(tmp_path, other, step=second)
+    verdicts = [watch.look() for watch in watches]
+    if any(verdicts):
+      break
+  assert [verdict.process for verdict in verdicts] == [0, 0]
+  assert [watch.speaks() for watch in watches] == [True, False]
+
+
+def test_one_that_was_suspended_itself_does_not_think_the_others_lost(tmp_path):
+  clock = Clock()
+  put(tmp_path, 1)
+  watch = Watch(tmp_path, 0, 2, "s", 60, clock)
+  clock.run(watch, 5)
+  clock.now += 5000
+  assert watch.look() is None
+  assert "is lost" in clock.run(watch, 61).text
 
 
 def test_a_thread_says_how_far_a_run_is(tmp_path):

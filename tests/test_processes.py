@@ -182,7 +182,14 @@ def test_flags_that_do_not_fit(tmp_path, capsys, arguments, message):
 
 
 def report(**other):
-  about = {"config": {"seed": 0}, "code": "a", "versions": {}, "numerics": {}, "found": None}
+  about = {
+    "config": {"seed": 0},
+    "flags": {"chunk": None},
+    "code": "a",
+    "versions": {},
+    "numerics": {},
+    "found": None,
+  }
   return about | {"host": "node", "workdir": "/runs", "clock": 1000.0} | other
 
 
@@ -190,6 +197,7 @@ def report(**other):
   "other, error, message",
   [
     (dict(config={"seed": 1}), ConfigError, "seed"),
+    (dict(flags={"chunk": 4}), ConfigError, "different flags"),
     (dict(code="b"), ConfigError, "different code of ibjax"),
     (dict(versions={"jax": "0.1"}), ConfigError, "different versions"),
     (dict(numerics={"float": "float64"}), ConfigError, "different JAX"),

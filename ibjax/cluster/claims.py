@@ -39,11 +39,11 @@ from typing import Any
 from ibjax.cluster import presence, shared
 from ibjax.cluster.presence import describe
 from ibjax.cluster.sightings import Sightings
+from ibjax.cluster.watch import EXIT_STOPPED
 from ibjax.core.errors import WorkdirError
 
 FOLDER = ".claims"
 LOST_AFTER_S = 120.0
-EXIT_LOST = 75  # all that this process had saved is there; the same command continues
 _BEATS = 8  # in the time after which a holder counts as gone
 _POLL_S = 0.02, 1.0  # the shortest and longest wait for a lock that another process holds
 _CLAIM = re.compile(r"(?P<unit>.+)\.(?P<generation>\d{6,})(?P<free>\.free)?")
@@ -66,7 +66,7 @@ def leave(unit: str, holder: Mapping[str, Any]) -> None:
     "command continues.\n"
   )
   sys.stderr.flush()
-  os._exit(EXIT_LOST)
+  os._exit(EXIT_STOPPED)
 
 
 def unit_name(text: str) -> str:

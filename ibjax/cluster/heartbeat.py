@@ -15,12 +15,12 @@ import pathlib
 import socket
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
 FOLDER = "heartbeats"
 BYTES = 1024
+SKEW_S = 5.0  # between clocks, that is worth a word
 # What a process may say at its end; "aborted" is an end that another process may have caused.
 FINAL = ("finished", "stopped", "failed", "aborted", "died")
 
@@ -36,6 +36,19 @@ def path_of(folder: pathlib.Path, process: int) -> pathlib.Path:
     FOLDER/process-NNNNN.json.
   """
   return folder / f"process-{process:05d}.json"
+
+
+def log_of(folder: pathlib.Path, process: int) -> pathlib.Path:
+  """Where a process other than the first prints.
+
+  Args:
+    folder: the "heartbeats" folder of a run.
+    process: its number.
+
+  Returns:
+    FOLDER/process-NNNNN.log.
+  """
+  return path_of(folder, process).with_suffix(".log")
 
 
 def write(path: pathlib.Path, beat: Mapping[str, Any]) -> None:
@@ -87,6 +100,18 @@ def read_all(folder: pathlib.Path) -> list[tuple[pathlib.Path, dict[str, Any] | 
   return [(path, read(path)) for path in sorted(folder.glob("process-*.json"))]
 
 
+def read_well(workdir: pathlib.Path) -> list[dict[str, Any]]:
+  """Reads the heartbeats of a run that can be read.
+
+  Args:
+    workdir: its folder.
+
+  Returns:
+    What they say, by process.
+  """
+  return [beat for _, beat in read_all(workdir / FOLDER) if beat is not None]
+
+
 def job() -> str:
   """Names the Slurm job of this process: "1234", "1234_7" of an array; "" outside of one.
 
@@ -125,7 +150,6 @@ class Heartbeat:
     self._path, self._period = path_of(self.folder, process), period
     self._lock, self._over = threading.Lock(), threading.Event()
     self._complained = False
-    self._parent = os.getppid()
     self._beat: dict[str, Any] = {
       "process": process,
       "of": of,
@@ -183,14 +207,8 @@ class Heartbeat:
     self._put()
 
   def _run(self) -> None:
-    due = time.monotonic() + self._period
-    while not self._over.wait(min(0.5, self._period)):
-      if SUPERVISED in os.environ and os.getppid() != self._parent:
-        # Killed with -9, the supervisor could not end this process, and nobody else would.
-        os._exit(128 + 9)
-      if time.monotonic() >= due:
-        due = time.monotonic() + self._period
-        self._put()
+    while not self._over.wait(self._period):
+      self._put()
 
   def _put(self) -> None:
     with self._lock:

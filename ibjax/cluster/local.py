@@ -14,6 +14,8 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from ibjax.cluster import heartbeat
+from ibjax.cluster.offspring import ends_with_parent
 from ibjax.cluster.watch import EXIT_BAD_INPUT, EXIT_STOPPED
 from ibjax.core.errors import ClusterError, ConfigError
 
@@ -92,7 +94,7 @@ def log_path(request: Request, number: int) -> pathlib.Path:
   Returns:
     The file.
   """
-  return request.folder / f"process-{number:05d}.log"
+  return heartbeat.log_of(request.folder, number)
 
 
 def run(request: Request) -> int:
@@ -139,6 +141,7 @@ def _start(request: Request, number: int, command: Sequence[str]) -> subprocess.
         stdout=output,
         stderr=subprocess.STDOUT if number else None,
         start_new_session=True,
+        preexec_fn=ends_with_parent,
       )
   except OSError as error:
     raise ClusterError(f"cannot start process {number}: {error.strerror or error}.") from error
@@ -203,7 +206,7 @@ def _noticing() -> Iterator[list[str]]:
   names: list[str] = []
   before: Mapping[int, object] = {
     number: signal.signal(number, lambda n, _: names.append(signal.Signals(n).name))
-    for number in (signal.SIGTERM, signal.SIGINT)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
   }
   try:
     yield names

@@ -23,12 +23,16 @@ from absl import flags
 from jax.experimental import multihost_utils
 
 import ibjax
-from ibjax.cluster import heartbeat, supervisor
+from ibjax.cluster import heartbeat, shared, supervisor
 from ibjax.cluster.heartbeat import Heartbeat
 from ibjax.core.config import difference
 from ibjax.core.errors import ConfigError, WorkdirError
 
-SKEW_S = 5.0
+# Flags beside the config that shape what is computed.
+SHARED_FLAGS = (
+  *("population", "pairing", "continuation", "chunk", "strategy"),
+  *("allow_config_change", "lost_after"),
+)
 SHARED_S = 90.0  # an NFS client may take a minute to see a new file
 # JAX ends a process itself when it hears nothing of another; ours speaks first, and names it.
 MARGIN_S = 60
@@ -103,7 +107,7 @@ def join(options: Mapping[str, Any]) -> None:
 
 def _check_port(port: int) -> None:
   """Sees that process 0 can listen: where it cannot, JAX 0.10 may end in a segmentation fault."""
-  family = socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET
+  family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
   with socket.socket(family) as probe:
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -143,6 +147,8 @@ def _connect(
     **({} if count is None else {"process": number, "of": count}),
   )
   jax.config.update("jax_cpu_collectives_implementation", "gloo")
+  # Its handler of SIGTERM would swallow the signal until ours is set, before the first step.
+  jax.config.update("jax_enable_preemption_service", False)
   try:
     jax.distributed.initialize(
       address,
@@ -163,6 +169,7 @@ def _connect(
       "--num_processes? Is the coordinator's port free on its host? (--join_timeout="
       f"{options['join_timeout']})"
     ) from None
+  supervisor.tell(stage="joined")
 
 
 def exchange(value: Any) -> list[Any]:
@@ -184,7 +191,9 @@ def exchange(value: Any) -> list[Any]:
   return [json.loads(bytes(row[:size])) for row, size in zip(rows, lengths)]
 
 
-def agree(config: Mapping[str, Any], workdir: pathlib.Path, found: Any) -> str:
+def agree(
+  config: Mapping[str, Any], workdir: pathlib.Path, found: Any, options: Mapping[str, Any]
+) -> str:
   """Raises unless all processes were started with the same config, code and folder.
 
   Args:
@@ -192,6 +201,7 @@ def agree(config: Mapping[str, Any], workdir: pathlib.Path, found: Any) -> str:
     workdir: the run's folder, which exists. From here on, processes but the first print to files in
       its "heartbeats".
     found: what this process found of the run in its folder; the same in all.
+    options: the parsed flags, of which `SHARED_FLAGS` are compared.
 
   Returns:
     A text that only this start of the run has, the same in all processes.
@@ -202,6 +212,7 @@ def agree(config: Mapping[str, Any], workdir: pathlib.Path, found: Any) -> str:
   """
   mine = {
     "config": config,
+    "flags": {name: options[name] for name in SHARED_FLAGS},
     "code": {"ibjax": _package_digest()},
     "versions": {"python": platform.python_version(), "jax": jax.__version__},
     "numerics": {"float": str(jax.dtypes.canonicalize_dtype(float)), "on": jax.default_backend()},
@@ -213,9 +224,10 @@ def agree(config: Mapping[str, Any], workdir: pathlib.Path, found: Any) -> str:
   if jax.process_count() == 1:
     return str(mine["token"])
   folder, number = workdir / heartbeat.FOLDER, jax.process_index()
-  folder.mkdir(parents=True, exist_ok=True)
-  if number and heartbeat.SUPERVISED in os.environ:
-    _redirect(folder / f"process-{number:05d}.log")
+  with shared.doing(f"cannot write the heartbeats {folder}"):
+    folder.mkdir(parents=True, exist_ok=True)
+    if number and heartbeat.SUPERVISED in os.environ:
+      _redirect(heartbeat.log_of(folder, number))
   # Once for meeting, so that the clocks are read at one time.
   multihost_utils.sync_global_devices("ibjax_agree")
   every = exchange({**mine, "clock": time.time()})
@@ -230,8 +242,8 @@ def compare(every: Sequence[Mapping[str, Any]]) -> list[str]:
   """Compares what the processes of a run say of themselves.
 
   Args:
-    every: by process, {"config", "code", "versions", "numerics", "found", "host", "workdir",
-      "clock" (seconds)}.
+    every: by process, {"config", "flags", "code", "versions", "numerics", "found", "host",
+      "workdir", "clock" (seconds)}.
 
   Returns:
     Warnings: clocks that differ.
@@ -249,6 +261,11 @@ def compare(every: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{who} were started with different configs:\n  {shown}\n"
         "Start all processes with the same command; nothing was trained."
       )
+    if first["flags"] != other["flags"]:
+      raise ConfigError(
+        f"{who} were started with different flags: {other['flags']} and {first['flags']}. Start "
+        "all processes with the same command; nothing was trained."
+      )
     for kind, means in (("code", "code of ibjax"), ("versions", "versions"), ("numerics", "JAX")):
       if first[kind] != other[kind]:
         raise ConfigError(
@@ -258,7 +275,7 @@ def compare(every: Sequence[Mapping[str, Any]]) -> list[str]:
     if first["found"] != other["found"]:
       raise WorkdirError(_not_shared(who, first, other, "found different runs in it"))
     skew = other["clock"] - first["clock"]
-    if abs(skew) > SKEW_S:
+    if abs(skew) > heartbeat.SKEW_S:
       warnings.append(
         f"the clock of process {number} ({other['host']}) is {skew:+.0f} s off process 0's. Times "
         "in logs and heartbeats will not agree; nothing else depends on them."
@@ -293,10 +310,11 @@ def begin(workdir: pathlib.Path, session: str, options: Mapping[str, Any]) -> He
   beat = Heartbeat(workdir, number, of, session=session, period=min(5.0, lost_after / 6))
   if of == 1:
     return beat
-  heartbeat.write(
-    heartbeat.path_of(beat.folder, number),
-    {"process": number, "of": of, "session": session, "state": "starting"},
-  )
+  with shared.doing(f"cannot write the heartbeats {beat.folder}"):
+    heartbeat.write(
+      heartbeat.path_of(beat.folder, number),
+      {"process": number, "of": of, "session": session, "state": "starting"},
+    )
   seen: list[int] = []
   until = time.monotonic() + min(SHARED_S, timeout)
   while len(seen) < of and time.monotonic() < until:
@@ -313,7 +331,7 @@ def begin(workdir: pathlib.Path, session: str, options: Mapping[str, Any]) -> He
       how = "do not see each other's files"
       raise WorkdirError(_not_shared(who, every[missing[0]], report, how))
   if heartbeat.SUPERVISED in os.environ:
-    sys.excepthook = functools.partial(_brief, beat.folder / f"process-{number:05d}.log")
+    sys.excepthook = functools.partial(_brief, heartbeat.log_of(beat.folder, number))
   supervisor.tell(
     stage="running",
     folder=str(beat.folder.absolute()),

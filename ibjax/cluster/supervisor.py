@@ -20,12 +20,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from ibjax.cluster import heartbeat
-from ibjax.cluster.watch import EXIT_STOPPED, Watch
+from ibjax.cluster.offspring import ends_with_parent
+from ibjax.cluster.watch import EXIT_BAD_INPUT, EXIT_STOPPED, Verdict, Watch
 
 FLAGS = ("distributed", "coordinator", "num_processes")
 POLL_S = 0.25
 # Exit codes of a child that has said itself what it ended for.
-EXPLAINED = (0, 2, EXIT_STOPPED, 130)
+EXPLAINED = (0, EXIT_BAD_INPUT, EXIT_STOPPED, 130)
 
 
 def wanted(argv: Sequence[str]) -> bool:
@@ -52,7 +53,7 @@ def tell(**about: Any) -> None:
   given = os.environ.get(heartbeat.SUPERVISED)
   if given is None:
     return
-  with contextlib.suppress(OSError):  # the supervisor is gone; the heartbeat notices that
+  with contextlib.suppress(OSError):  # the supervisor is gone, and this process with it
     os.write(int(given), (json.dumps(about) + "\n").encode())
 
 
@@ -68,21 +69,33 @@ def supervise(argv: Sequence[str]) -> int:
   """
   ours, theirs = os.pipe()
   os.set_blocking(ours, False)
+  child: subprocess.Popen[bytes] | None = None
+  early: list[int] = []
+
+  def pass_on(number: int, frame: Any) -> None:
+    if child is None:
+      early.append(number)
+    else:
+      child.send_signal(number)
+
+  for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, pass_on)
   child = subprocess.Popen(
     [sys.executable, "-m", "ibjax.main", *argv],
     env={**os.environ, heartbeat.SUPERVISED: str(theirs)},
     pass_fds=(theirs,),
     # A session of its own: Ctrl-C on the terminal reaches it once, through us.
     start_new_session=True,
+    preexec_fn=ends_with_parent,
   )
   os.close(theirs)
-  for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-    signal.signal(number, lambda number, frame: child.send_signal(number))
+  for noticed in early:
+    child.send_signal(noticed)
   heard = _Heard(ours)
   try:
     while (code := child.poll()) is None:
       heard.listen()
-      verdict = heard.watch.look() if heard.watch else None
+      verdict = heard.look()
       if verdict is not None:
         _end(child)
         return heard.leave(verdict.text, verdict.code)
@@ -107,13 +120,14 @@ def _ended(code: int, heard: _Heard) -> int:
     if heard.stage == "joining" and -code not in (signal.SIGTERM, signal.SIGINT):
       print(f"error: {heard.joining()} It ended with {how}.", file=sys.stderr, flush=True)
       return 1
+    print(f"error: it ended before the first step: {how}.", file=sys.stderr, flush=True)
     return code if code >= 0 else 128 - code
   # Aborts and exceptions may come from another's end; a kill is this process's own.
   collateral = code > 0 or code == -signal.SIGABRT
   heard.mark("aborted" if collateral else "died", how)
   until = time.monotonic() + heard.about["lost_after"] + 10
   while collateral and time.monotonic() < until:
-    verdict = heard.watch.look()
+    verdict = heard.look()
     if verdict is not None:
       return heard.leave(verdict.text, verdict.code)
     if heard.watch.all_over():
@@ -132,6 +146,7 @@ class _Heard:
     self.about: dict[str, Any] = {}
     self.stage = ""
     self.watch: Watch | None = None
+    self._due = 0.0
 
   def listen(self) -> None:
     """Reads what the child has written."""
@@ -147,6 +162,18 @@ class _Heard:
       names = ("process", "of", "session", "lost_after")
       self.watch = Watch(self._folder(), *(self.about[name] for name in names))
 
+  def look(self) -> Verdict | None:
+    """Looks at the other processes, more seldom where there are many: each look reads their files.
+
+    Returns:
+      What `Watch.look` finds; None in between.
+    """
+    now = time.monotonic()
+    if self.watch is None or now < self._due:
+      return None
+    self._due = now + min(max(POLL_S, 0.02 * self.about["of"]), self.about["lost_after"] / 6)
+    return self.watch.look()
+
   def _folder(self) -> pathlib.Path:
     return pathlib.Path(self.about["folder"])
 
@@ -154,8 +181,8 @@ class _Heard:
     """Says that the processes did not find each other."""
     return (
       f"process {self.about.get('process', '?')} of {self.about.get('of', '?')} did not join the "
-      f"others at {self.about.get('coordinator', '?')} within {self.about.get('timeout')} s "
-      "(--join_timeout). Were all started, with the same address and number of processes? Is the "
+      f"others at {self.about.get('coordinator', '?')} (--join_timeout={self.about.get('timeout')}"
+      ", in seconds). Were all started, with the same address and number of processes? Is the "
       "port free on the host of process 0, and open between the hosts?"
     )
 
@@ -165,7 +192,8 @@ class _Heard:
     beat = heartbeat.read(path)
     if beat is None or beat.get("session") != self.about["session"]:
       beat = {name: self.about[name] for name in ("process", "of", "session")}
-    if beat.get("state") in heartbeat.FINAL and beat.get("state") != "aborted":
+    said = beat.get("state")
+    if said in heartbeat.FINAL and (said != "aborted" or state == "aborted"):
       return  # it has said itself what it ended for
     with contextlib.suppress(OSError):  # it goes silent instead
       heartbeat.write(path, {**beat, "state": state, "why": why})

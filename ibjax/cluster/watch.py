@@ -28,11 +28,13 @@ class Verdict:
     process: the process that is missing.
     text: says so.
     code: the exit code that is right for those left.
+    collateral: whether that process itself may have ended because of another.
   """
 
   process: int
   text: str
   code: int = EXIT_STOPPED
+  collateral: bool = False
 
 
 class Watch:
@@ -62,6 +64,7 @@ class Watch:
     began = now()
     self._last: dict[int, dict[str, Any]] = {}
     self._since = dict.fromkeys(self._others, began)
+    self._looked = began
 
   def look(self) -> Verdict | None:
     """Looks once.
@@ -70,6 +73,10 @@ class Watch:
       The first process that is missing, or None while all live or have ended well.
     """
     now = self._now()
+    if now - self._looked > self._lost_after / 2:
+      # This process was away itself (a suspended job, say), perhaps with all others.
+      self._since = dict.fromkeys(self._others, now)
+    self._looked = now
     for other in self._others:
       beat = heartbeat.read(heartbeat.path_of(self._folder, other))
       if beat is not None and beat.get("session") == self._session:
@@ -77,7 +84,7 @@ class Watch:
           self._last[other], self._since[other] = beat, now
     found = [verdict for other in self._others if (verdict := self._judge(other, now))]
     # A process that died tells more than one that ended because of it.
-    return min(found, key=lambda verdict: "was ended" in verdict.text, default=None)
+    return min(found, key=lambda verdict: verdict.collateral, default=None)
 
   def speaks(self) -> bool:
     """Whether this process is the one to print: the first of those that are left.
@@ -101,7 +108,8 @@ class Watch:
   def _alive(self, other: int) -> bool:
     # One that ended because another is missing says so as well as we could.
     ended = self._state(other) in ("died", "failed", "finished")
-    return not ended and self._now() - self._since[other] <= self._lost_after
+    # Beats come at least every sixth of that time: one that is late may be lost with the others.
+    return not ended and self._now() - self._since[other] <= self._lost_after / 2
 
   def _judge(self, other: int, now: float) -> Verdict | None:
     beat, silent = self._last.get(other, {}), now - self._since[other]
@@ -120,7 +128,7 @@ class Watch:
     if silent <= self._lost_after:
       return None
     if state in ("stopped", "aborted"):
-      return Verdict(other, f"{self._name(other)} was ended ({state}: {why})")
+      return Verdict(other, f"{self._name(other)} was ended ({state}: {why})", collateral=True)
     return Verdict(
       other,
       f"{self._name(other)} is lost: no sign of life for {silent:.0f} s (--lost_after="

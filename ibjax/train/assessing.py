@@ -59,7 +59,8 @@ def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
 
   def assess(config: Mapping[str, Any], state: TrainState) -> Found:
     # On the host, a state that is spread over the devices of several processes is whole in each.
-    own, hyper = jax.device_get(whole(state)), hyper_lib.traced(config)
+    # Without the optimiser's part, which nothing here reads and which is most of it.
+    own, hyper = jax.device_get(whole(state._replace(opt_state=()))), hyper_lib.traced(config)
 
     def run(x: np.ndarray) -> dict[str, np.ndarray]:
       parts = [

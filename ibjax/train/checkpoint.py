@@ -215,11 +215,22 @@ class Checkpoints:
     )
 
   def _read(self, step: int, abstract: Tree) -> Tree:
-    about = self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))
-    self._check_shapes(step, abstract)
-    # Not strict: rows that fill up the devices are cut off, or added as zeros, where they differ.
-    wanted = ocp.args.StandardRestore(abstract, strict=self._rows is None)
-    restored = self._manager.restore(step, args=ocp.args.Composite(state=wanted))["state"]
+    error: Exception | None = None
+    try:
+      about = self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))
+      self._check_shapes(step, abstract)
+      # Not strict: rows that fill up the devices are cut off, or added as zeros, where they differ.
+      wanted = ocp.args.StandardRestore(abstract, strict=self._rows is None)
+      restored = self._manager.restore(step, args=ocp.args.Composite(state=wanted))["state"]
+    except Exception as caught:
+      error = caught
+    if jax.process_count() > 1:
+      # Each reads its own part: what one cannot read, none may go on with, to a digest of all.
+      good = multihost_utils.process_allgather(np.array(error is None))
+      if error is None and not np.all(good):
+        error = CheckpointError(f"process {int(np.argmin(good))} cannot read its part of it")
+    if error is not None:
+      raise error
     found = np.asarray(self._tools(restored)[1](restored)).tolist()
     saved = about["about"]["digest"]
     if found != saved:

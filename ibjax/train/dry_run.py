@@ -13,7 +13,6 @@ import numpy as np
 import yaml
 from jax.sharding import NamedSharding, PartitionSpec
 
-from ibjax.core.types import Tree
 from ibjax.train import collectives
 from ibjax.train.mesh import describe as describe_mesh
 from ibjax.train.mesh import path_name
@@ -102,7 +101,7 @@ def step_cost(setup: Setup) -> Cost:
     name: jax.ShapeDtypeStruct((*lead, *shape), dtype, sharding=NamedSharding(setup.mesh, spec))
     for name, (shape, dtype) in batch.items()
   }
-  compiled = setup.runner.step.lower(_state(setup), abstract, setup.hyper).compile()
+  compiled = setup.runner.step.lower(setup.abstract, abstract, setup.hyper).compile()
   counted = compiled.cost_analysis() or {}
   return Cost(
     flops=float(counted.get("flops", math.nan)),
@@ -121,27 +120,12 @@ def state_bytes(setup: Setup) -> int:
   Returns:
     Bytes, of a device that holds as much as any.
   """
-  return sum(_per_device(leaf) for leaf in jax.tree.leaves(_state(setup)))
+  return sum(_per_device(leaf) for leaf in jax.tree.leaves(setup.abstract))
 
 
 def _padded(setup: Setup) -> int:
   """Members that the program computes, copies that fill up devices included; 0 for a run."""
   return getattr(setup.runner, "padded", 0)
-
-
-def _state(setup: Setup) -> Tree:
-  """Shapes and shardings of the state as a step takes it."""
-  members = _padded(setup)
-  if not members:
-    return setup.abstract
-  return jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct(
-      (members, *leaf.shape),
-      leaf.dtype,
-      sharding=NamedSharding(setup.mesh, PartitionSpec("population", *leaf.sharding.spec)),
-    ),
-    setup.solo,
-  )
 
 
 def _traffic_table(traffic: collectives.Traffic) -> Iterator[str]:

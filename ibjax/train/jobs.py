@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import datetime
 import multiprocessing
@@ -15,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+from ibjax.cluster.offspring import ends_with_parent
 from ibjax.core.config import measures
 from ibjax.core.errors import ConfigError, IbjaxError, WorkdirError
 from ibjax.train import measure
@@ -24,8 +24,6 @@ from ibjax.train.setup import build
 POLL_S = 0.1
 LOOK_S = 1.0  # between looks at jobs that others run
 START, DONE, HELD, WAIT = "start", "done", "held", "wait"  # what may become of a waiting job
-_PR_SET_PDEATHSIG = 1
-_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)  # of Linux; found before a process is made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,21 +140,12 @@ def _start(job: Job) -> subprocess.Popen[bytes]:
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=_end_with_parent,
+        preexec_fn=ends_with_parent,
       )
   except OSError as error:
     raise WorkdirError(
       f"cannot start {job.name} with its log {job.log}: {error.strerror or error}."
     ) from error
-
-
-def _end_with_parent() -> None:
-  """In the new process: it is killed when this one is, whose claims are then free for others.
-
-  What a kill costs a run is the time since its last checkpoint.
-  """
-  if _PRCTL is not None:
-    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _state(code: int, told: bool) -> str:

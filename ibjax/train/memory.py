@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from ibjax.train import mesh as mesh_lib
 from ibjax.train.setup import Setup
 
 # Share of the free memory that an estimate may fill.
@@ -32,8 +33,8 @@ def members_that_fit(setup: Setup) -> tuple[int, str]:
   count, each = len(setup.configs), member_bytes(setup)
   data = sum(split.nbytes for split in setup.splits.values())
   free = free_bytes(setup)
-  # A process holds its part of the members, and all of the data.
-  parts = len({device.process_index for device in setup.mesh.devices.flat})
+  # A process holds its part of the members, where these are spread, and all of the data.
+  parts = min(mesh_lib.processes(setup.mesh), setup.mesh.shape["population"])
   fits = max(1, min(count, int((SHARE * free - data) * parts / each)))
   if jax.process_count() > 1:
     fits = int(np.min(multihost_utils.process_allgather(np.int32(fits))))

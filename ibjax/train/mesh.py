@@ -213,6 +213,18 @@ def _check_axes(name: str, shape: tuple[int, ...], axes: tuple[Any, ...], mesh: 
       )
 
 
+def processes(mesh: Mesh) -> int:
+  """How many processes have devices of a mesh.
+
+  Args:
+    mesh: the device mesh.
+
+  Returns:
+    At least 1.
+  """
+  return len({device.process_index for device in mesh.devices.flat})
+
+
 def describe(mesh: Mesh) -> str:
   """One line about the mesh: axes, devices, processes.
 
@@ -224,5 +236,4 @@ def describe(mesh: Mesh) -> str:
   """
   axes = " x ".join(f"{axis}={mesh.shape[axis]}" for axis in AXES)
   kinds = sorted({device.device_kind for device in mesh.devices.flat})
-  processes = len({device.process_index for device in mesh.devices.flat})
-  return f"{axes}: {mesh.size} device(s) ({', '.join(kinds)}), {processes} process(es)"
+  return f"{axes}: {mesh.size} device(s) ({', '.join(kinds)}), {processes(mesh)} process(es)"

@@ -306,15 +306,15 @@ def _finish(
     keeper.save(diverged.get(i, int(timing["step"])), own)
     keeper.wait()
     keeper.close()
+    # Every process takes part: the state may be spread over all of them.
+    found = {} if i in diverged else assessed(member.config, own)
     if jax.process_index() == 0:
       extra: dict[str, float] = {**timing, "train_s": timing["train_s"] / len(members)}
       if i in diverged:
         extra |= {"step": diverged[i], "diverged_at_step": diverged[i]}
       mine = {name: value[i] for name, value in values.items()}
-      last = {split: {n: v[i] for n, v in found.items()} for split, found in own_split.items()}
-      last = {**lines.last(i), **last}
-      if i not in diverged:
-        last |= assessed(member.config, own)
+      last = {split: {n: v[i] for n, v in part.items()} for split, part in own_split.items()}
+      last = {**lines.last(i), **last, **found}
       outcome.write_results(setup, member.config, mine, last, extra, member.folder)
   lines.close()
 

@@ -49,7 +49,7 @@ def prepare_workdir(workdir: pathlib.Path) -> None:
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     probe = workdir / f".probe.{os.getpid()}"
-    probe.write_text("")
+    probe.write_bytes(b"\0" * 4096)  # a quota of blocks takes an empty file
     probe.unlink()
   except OSError as error:
     raise WorkdirError(

@@ -65,11 +65,13 @@ def check_scope(config: Mapping[str, Any], mesh: Mesh) -> None:
     return
   devices = mesh.shape["data"]
   if config["mesh"]["data"] != devices:
+    over = mesh.shape["population"]
+    members = f" and config.mesh.population={over}" if over > 1 else ""
     raise ConfigError(
       f"config.batch_scope=device evaluates {_name(config)} on each device's part of the batch, so "
       "the number of devices is part of what is minimised, and config.mesh.data="
-      f"{config['mesh']['data']} leaves it to the machine. Set config.mesh.data={devices} (what "
-      "there is here), or the number of parts that you want."
+      f"{config['mesh']['data']} leaves it to the machine. Set config.mesh.data={devices}{members} "
+      "(what there is here), or the number of parts that you want."
     )
   if config["train"]["samples"] > 1:
     raise ConfigError(

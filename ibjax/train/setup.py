@@ -380,7 +380,7 @@ def _splits(config: Mapping[str, Any], source: Source) -> tuple[dict[str, Split]
 
 def _check_shares(source: Source, splits: Mapping[str, Split], mesh: Mesh) -> None:
   """Raises ConfigError unless each process has rows of every split to read."""
-  processes = len({device.process_index for device in mesh.devices.flat})
+  processes = mesh_lib.processes(mesh)
   for name, split in splits.items():
     if split.n < processes:
       raise ConfigError(

@@ -139,7 +139,10 @@ def _slurm(options: Mapping[str, Any], inner: Sequence[str], workdir: pathlib.Pa
   record, script = workdir / "launch.json", workdir / "launch.sbatch"
   before = _launched(record)
   if options["go"]:
-    _check_ended(before, workdir)
+    _check_ended(before.get("job_id", ""), workdir)
+    # Perhaps the script was given to sbatch by hand.
+    for job_id in sorted({str(beat.get("job")) for beat in heartbeat.read_well(workdir)}):
+      _check_ended(job_id, workdir)
   files.write_text(script, text)
   print(f"script       {script}")
   used = {name: options[name] for name, by in launch_flags.READ_BY.items() if "slurm" in by}
@@ -169,11 +172,11 @@ def _launched(record: pathlib.Path) -> dict[str, str]:
     ) from error
 
 
-def _check_ended(before: Mapping[str, str], workdir: pathlib.Path) -> None:
+def _check_ended(job_id: str, workdir: pathlib.Path) -> None:
   """Two jobs must not train in one folder."""
-  if not before:
+  if not job_id:
     return
-  last = slurm.state(before["job_id"])
+  last = slurm.state(job_id)
   if not slurm.ended(last):
     raise ConfigError(
       f"job {last['job_id']}, launched for {workdir} before, is {last['state']}; wait for it, or "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -115,6 +116,8 @@ def stand_in(config: Mapping[str, Any], options: Mapping[str, Any]) -> None:
       'name the members, e.g. --population="seed=0,1,2,3", or use the axis data.'
     )
   count = math.prod(size for size in sizes.values() if size > 0)
+  # What decomposes matrices asks for this on several CPU devices; here nothing is computed.
+  os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
   try:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", count)

@@ -113,7 +113,7 @@ def run(config: Mapping[str, Any], options: Mapping[str, Any], argv: Sequence[st
   records.prepare_workdir(workdir)
   found_there = [finished(member) for member in members]
   every = {member.folder.name: member.config for member in members}
-  session = processes.agree(every, workdir, found_there)
+  session = processes.agree(every, workdir, found_there, options)
   with processes.begin(workdir, session, options) as beat:
     if jax.process_index() == 0:
       _write_plan(workdir, axes, members, argv)

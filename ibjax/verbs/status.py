@@ -16,7 +16,6 @@ from ibjax.core.errors import ClusterError, ConfigError, WorkdirError
 from ibjax.train.progress import clock
 from ibjax.verbs.flags import given, parse, wants_help
 
-SKEW_S = 5.0
 EXIT_TROUBLE = 1
 
 
@@ -85,8 +84,10 @@ def describe(workdir: pathlib.Path, silent_after: float) -> tuple[str, bool]:
   now = _clock_of(workdir / heartbeat.FOLDER)
   rows, notes, jobs = [], [], set()
   beats = heartbeat.read_all(workdir / heartbeat.FOLDER)
-  whole = [beat for _, beat in beats if beat is not None]
-  latest = max(whole, key=lambda beat: str(beat.get("started", "")), default={})
+  # The start that wrote last, by the file system's clock: those of hosts may differ.
+  whole = sorted((path.stat().st_mtime, path.name) for path, beat in beats if beat is not None)
+  found = {path.name: beat for path, beat in beats if beat is not None}
+  latest = found[whole[-1][1]] if whole else {}
   well = True
   for path, beat in beats:
     if beat is None:
@@ -159,7 +160,7 @@ def _skew(path: pathlib.Path, beat: Mapping[str, Any]) -> float:
   except (KeyError, ValueError):
     return 0.0
   skew = said - path.stat().st_mtime
-  return skew if abs(skew) > SKEW_S else 0.0
+  return skew if abs(skew) > heartbeat.SKEW_S else 0.0
 
 
 def _launched(workdir: pathlib.Path) -> set[str]:

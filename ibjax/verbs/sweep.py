@@ -41,8 +41,8 @@ def run(argv: Sequence[str]) -> int:
     argv: the arguments after the verb.
 
   Returns:
-    0 when every run is finished, 1 when some failed, 75 when SIGTERM or Ctrl-C stopped it and all
-    is saved, so that the same command continues.
+    0 when every run is finished, or is trained by others who share the sweep; 1 when some failed;
+    75 when SIGTERM or Ctrl-C stopped it and all is saved, so that the same command continues.
 
   Raises:
     IbjaxError: bad input, before any run is started.
@@ -289,6 +289,11 @@ def _finish(
     _say(f"{len(failed)} of {len(points)} runs failed:")
     for outcome in failed:
       _say(f"    {outcome.job.name} ({outcome.reason()}), see {outcome.job.log}")
+  begun = {outcome.job.name for outcome in outcomes}
+  others = [point.folder for point in points if point.folder not in begun]
+  left = [folder for folder in others if not (workdir / folder / "result.json").exists()]
+  if left and not stopped:
+    _say(f"{len(left)} of {len(points)} runs are trained by others, who had claimed them")
   if stopped or any(outcome.state == "stopped" for outcome in outcomes):
     _say(f"{stopped or 'a run was stopped'}: all is saved; the same command continues")
     return EXIT_STOPPED

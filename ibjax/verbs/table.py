@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from ibjax.cluster import claims
+from ibjax.cluster.watch import EXIT_STOPPED
 from ibjax.core.errors import ConfigError, unknown
 from ibjax.report import experiment as experiment_lib
 from ibjax.report import results as results_lib
@@ -23,7 +24,6 @@ from ibjax.verbs.flags import given, parse, wants_help
 from ibjax.verbs.table_plan import plan
 
 EXIT_INCOMPLETE = 1
-EXIT_STOPPED = 75  # as of `ibjax.train.loop`, which imports jax
 
 
 def run(argv: Sequence[str]) -> int:

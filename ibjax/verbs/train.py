@@ -85,7 +85,7 @@ def _one(config: dict[str, Any], options: Mapping[str, Any], argv: Sequence[str]
   records.prepare_workdir(workdir)
   old = records.read_manifest(workdir)
   finished = old is not None and old["config"] == config and (workdir / "result.json").exists()
-  session = processes.agree(config, workdir, [old and old["config_hash"], finished])
+  session = processes.agree(config, workdir, [old and old["config_hash"], finished], options)
   if old is not None and not options["allow_config_change"]:
     outcome.check_same(old["config"], config, workdir, CONTINUE)
   if finished:
