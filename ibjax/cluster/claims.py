@@ -267,10 +267,11 @@ class Claims:
 
   def _beat(self) -> None:
     while not self._ended.wait(self._beat_s):
-      lost = self._lost()
-      for unit in lost:
-        self._held.pop(unit, None)
-        self._on_loss(unit, self.holder(unit))
+      # In one hold of the mutex: between the two, `confirm` would find nothing left to confirm.
+      with self._mutex:
+        for unit in self._lost():
+          self._held.pop(unit, None)
+          self._on_loss(unit, self.holder(unit))
 
   def _lost(self) -> list[str]:
     """Gives a sign of life unless claims were taken over; returns those."""

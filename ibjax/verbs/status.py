@@ -85,15 +85,15 @@ def describe(workdir: pathlib.Path, silent_after: float) -> tuple[str, bool]:
   rows, notes, jobs = [], [], set()
   beats = heartbeat.read_all(workdir / heartbeat.FOLDER)
   # The start that wrote last, by the file system's clock: those of hosts may differ.
-  whole = sorted((path.stat().st_mtime, path.name) for path, beat in beats if beat is not None)
-  found = {path.name: beat for path, beat in beats if beat is not None}
-  latest = found[whole[-1][1]] if whole else {}
+  written = {path.stat().st_mtime: beat for path, beat in beats if beat is not None}
+  session = written[max(written)].get("session") if written else None
+  own = [beat for _, beat in beats if beat is not None and beat.get("session") == session]
   well = True
   for path, beat in beats:
     if beat is None:
       notes.append(f"{path.name} is half written or damaged; a run that lives writes it again")
       continue
-    if beat.get("session") != latest.get("session"):
+    if beat not in own:
       continue  # of an earlier start, with more processes
     age = now - path.stat().st_mtime
     state = str(beat["state"])
@@ -108,7 +108,7 @@ def describe(workdir: pathlib.Path, silent_after: float) -> tuple[str, bool]:
     if beat.get("job"):
       jobs.add(str(beat["job"]))
     rows.append(_row(beat, state, age))
-  heading = f"{workdir}: {_progress(latest)}"
+  heading = f"{workdir}: {_progress(own[0] if own else {})}"
   head = ("process", "host", "pid", "state", "step", "steps/s", "heartbeat")
   widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
   lines = [heading]
