@@ -7,11 +7,10 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from ibjax.cluster import supervisor, watch
+from ibjax.cluster import offspring, supervisor, watch
 from ibjax.core.errors import IbjaxError, unknown
 
-# Verb -> what it does; `run(argv) -> exit code` in ibjax.verbs, imported only when asked for.
-VERBS = {
+VERBS = {  # verb -> what it does; ibjax.verbs.VERB.run(argv) -> exit code, imported when asked for
   "train": "train a config, or continue it: --config=FILE.py --workdir=FOLDER",
   "launch": "run a verb on many processes: --backend=slurm --nodes=2 -- train ...",
   "sweep": "train over axes that may change shapes: --config=FILE.py --workdir=FOLDER --axes=...",
@@ -33,9 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv: the arguments after the program's name; `sys.argv[1:]` when None.
 
   Returns:
-    0 done, 1 runs failed, 2 bad input (explained), 75 stopped with all saved, 130 interrupted.
+    0 done, 1 failed, 2 bad input (explained), 75 stopped with all saved, 128 + a signal.
   Raises: no IbjaxError; it is printed and becomes exit code 2.
   """
+  offspring.heed()
   arguments = list(sys.argv[1:] if argv is None else argv)
   if not arguments or arguments[0] in ("-h", "--help", "help"):
     print(USAGE + "\n".join(f"  {verb:<9} {does}" for verb, does in VERBS.items()))

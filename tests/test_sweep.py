@@ -312,19 +312,25 @@ def test_a_sweeps_array_runs_the_sweep_in_every_task(tmp_path, capsys, monkeypat
   assert "unknown launch 'locl'" in capsys.readouterr().err
 
 
+def pids(log):
+  return [int(line) for line in log.read_text().splitlines() if line.isdecimal()]
+
+
 def test_the_runs_of_a_killed_sweep_end_with_it(tmp_path):
   """So that nobody writes to the folders that the next sweep claims."""
+  run = "import os, time; from ibjax.cluster import offspring; offspring.heed()\n"
+  run += "print(os.getpid(), flush=True); time.sleep(600)"
   body = (
-    "import pathlib, time; from ibjax.train import jobs\n"
-    f"log = pathlib.Path('{tmp_path}/log')\n"
-    "jobs._start(jobs.Job('a', ('sh', '-c', 'echo $$; exec sleep 600'), log)); time.sleep(600)"
+    "import pathlib, sys, time; from ibjax.train import jobs\n"
+    f"log, run = pathlib.Path('{tmp_path}/log'), {run!r}\n"
+    "jobs._start(jobs.Job('a', (sys.executable, '-c', run), log)); time.sleep(600)"
   )
   process = subprocess.Popen([sys.executable, "-c", body], env=environment(), cwd=ROOT)
   log, give_up = tmp_path / "log", time.monotonic() + 240
-  while not (log.exists() and len(log.read_text().splitlines()) == 2):
+  while not (log.exists() and log.read_text().endswith("\n") and pids(log)):
     assert process.poll() is None and time.monotonic() < give_up
     time.sleep(0.02)
-  pid = int(log.read_text().splitlines()[1])
+  (pid,) = pids(log)
   about = {**presence.about(), "pid": pid, "began": presence._process(pid)[1]}
   assert not presence.ended(about)
   process.kill()

@@ -14,8 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from ibjax.cluster import heartbeat
-from ibjax.cluster.offspring import ends_with_parent
+from ibjax.cluster import heartbeat, offspring
 from ibjax.cluster.watch import EXIT_BAD_INPUT, EXIT_STOPPED
 from ibjax.core.errors import ClusterError, ConfigError
 
@@ -136,12 +135,11 @@ def _start(request: Request, number: int, command: Sequence[str]) -> subprocess.
       # A session of its own, so that Ctrl-C on the terminal reaches it once, as our SIGTERM.
       return subprocess.Popen(
         command,
-        env={**os.environ, **environment(request)},
+        env={**os.environ, **offspring.environment(), **environment(request)},
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT if number else None,
         start_new_session=True,
-        preexec_fn=ends_with_parent,
       )
   except OSError as error:
     raise ClusterError(f"cannot start process {number}: {error.strerror or error}.") from error

@@ -1,19 +1,42 @@
-"""Processes that do not outlive the one that started them."""
+"""Processes that do not outlive the one that started them.
+
+What a killed parent had claimed or watched over is free then, and nobody trains on unwatched. What
+a kill costs a run is the time since its last checkpoint. The child sees to it itself: code between
+fork and exec, as `preexec_fn` would run it, can hang in a parent that has threads.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import signal
 
+PARENT = "IBJAX_PARENT"
 _PR_SET_PDEATHSIG = 1
-_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)  # of Linux; found before a process is made
 
 
-def ends_with_parent() -> None:
-  """For `preexec_fn`: in the new process; it is killed when the one that started it ends.
+def environment() -> dict[str, str]:
+  """What the environment of a process that must not outlive this one has beside this one's.
 
-  So what a killed parent had claimed or watched over is free, and nobody trains on unwatched. What
-  a kill costs a run is the time since its last checkpoint. Elsewhere than on Linux, nothing.
+  Returns:
+    Variable -> value.
   """
-  if _PRCTL is not None:
-    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
+  return {PARENT: str(os.getpid())}
+
+
+def heed() -> None:
+  """In the new process, first of all: it is killed when the one that started it ends.
+
+  Elsewhere than on Linux, and where nobody asked for it, nothing.
+  """
+  parent = os.environ.pop(PARENT, "")
+  prctl = getattr(ctypes.CDLL(None), "prctl", None) if parent.isdecimal() else None
+  if prctl is None:
+    return
+  prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+  with contextlib.suppress(PermissionError):
+    try:
+      os.kill(int(parent), 0)
+    except ProcessLookupError:  # it ended before it could be watched
+      os._exit(128 + signal.SIGKILL)

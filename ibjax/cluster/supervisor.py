@@ -19,8 +19,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from ibjax.cluster import heartbeat
-from ibjax.cluster.offspring import ends_with_parent
+from ibjax.cluster import heartbeat, offspring
 from ibjax.cluster.watch import EXIT_BAD_INPUT, EXIT_STOPPED, Verdict, Watch
 
 FLAGS = ("distributed", "coordinator", "num_processes")
@@ -82,11 +81,10 @@ def supervise(argv: Sequence[str]) -> int:
     signal.signal(number, pass_on)
   child = subprocess.Popen(
     [sys.executable, "-m", "ibjax.main", *argv],
-    env={**os.environ, heartbeat.SUPERVISED: str(theirs)},
+    env={**os.environ, **offspring.environment(), heartbeat.SUPERVISED: str(theirs)},
     pass_fds=(theirs,),
     # A session of its own: Ctrl-C on the terminal reaches it once, through us.
     start_new_session=True,
-    preexec_fn=ends_with_parent,
   )
   os.close(theirs)
   for noticed in early:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import multiprocessing
+import os
 import pathlib
 import shlex
 import signal
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from ibjax.cluster.offspring import ends_with_parent
+from ibjax.cluster import offspring
 from ibjax.core.config import measures
 from ibjax.core.errors import ConfigError, IbjaxError, WorkdirError
 from ibjax.train import measure
@@ -140,7 +141,7 @@ def _start(job: Job) -> subprocess.Popen[bytes]:
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=ends_with_parent,
+        env={**os.environ, **offspring.environment()},
       )
   except OSError as error:
     raise WorkdirError(
