@@ -34,6 +34,7 @@ DAEMONS = (*PROGRAMS[:3], "slurmscriptd")  # the last is slurmctld's, which wait
 EXIT_MISSING = 69  # sysexits.h EX_UNAVAILABLE
 ATTEMPTS = 3  # a port that was free may be taken a moment later
 READY_S = 120.0
+SOCKET_PATH = 107  # characters that the path of a socket may have
 STOP_S = 30.0
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -79,6 +80,11 @@ def main() -> int:
   parser.add_argument("--nodes", type=int, default=2)
   parser.add_argument("--cpus", type=int, default=16, help="processors declared for each node")
   options = parser.parse_args()
+  folder = options.folder.resolve()
+  node = f"127.0.0.{options.nodes}"
+  excess = len(f"{folder}/spool.{node}/{node}_99999.4294967295") - SOCKET_PATH
+  if excess > 0:  # jobs would wait for ever
+    parser.error(f"{folder} is too long for the sockets in it; make it {excess} characters shorter")
   parent = os.getppid()
   # Debian keeps the daemons where users do not look.
   os.environ["PATH"] += ":/usr/sbin:/sbin"
@@ -90,7 +96,6 @@ def main() -> int:
   ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
   for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
     signal.signal(number, lambda *_: sys.exit(0))
-  folder = options.folder.resolve()
   try:
     for attempt in range(1, ATTEMPTS + 1):
       error = start(folder, options.nodes, options.cpus)

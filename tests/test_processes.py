@@ -13,7 +13,7 @@ from ibjax.cluster import heartbeat, processes, supervisor
 from ibjax.core.errors import ConfigError, WorkdirError
 from ibjax.main import main
 from ibjax.train import records
-from tests.helpers import VIB, command, ended, flags, free_port, joined, started, until
+from tests.helpers import VIB, command, ended, flags, free_port, ibjax, joined, started, until
 
 # Long enough to be killed in the middle, short enough to be run to its end again.
 LONG = (
@@ -215,11 +215,12 @@ def test_a_clock_that_is_off_is_a_warning():
   assert "process 2 (far) is -3600 s off" in text
 
 
-def test_no_cluster_is_found(tmp_path, capsys, monkeypatch):
+def test_no_cluster_is_found(tmp_path, monkeypatch):
   for name in [name for name in os.environ if name.startswith(("SLURM_", "OMPI_"))]:
     monkeypatch.delenv(name)
-  said = refused(capsys, *flags(f"{VIB}:smoke", tmp_path), "--distributed")
-  assert "found no cluster" in said and "ibjax launch" in said
+  done = ibjax("train", *flags(f"{VIB}:smoke", tmp_path), "--distributed")
+  assert done.returncode == 2
+  assert "found no cluster" in done.stderr and "ibjax launch" in done.stderr
 
 
 def test_what_is_supervised(monkeypatch):

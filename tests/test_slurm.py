@@ -2,9 +2,11 @@
 
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -159,11 +161,23 @@ def test_bad_input_is_told_and_not_started_again(slurm, tmp_path):
   assert "error: " in said and "bad input (exit code 2)" in said and "Traceback" not in said
 
 
-def test_no_process_is_left_when_whoever_started_the_cluster_is_killed(tmp_path):
-  # As hard as can be, with a job running.
+def test_no_process_is_left_when_whoever_started_the_cluster_is_killed():
+  # As hard as can be, with a job running. A socket's path must be short, which tmp_path's is not.
+  with tempfile.TemporaryDirectory(prefix="ibjax-slurm-", ignore_cleanup_errors=True) as folder:
+    _kill_the_starter(pathlib.Path(folder))
+
+
+def test_a_folder_whose_sockets_would_have_no_room_is_refused(tmp_path):
+  done = subprocess.run(
+    [sys.executable, CLUSTER, str(tmp_path / ("x" * 90))], capture_output=True, text=True
+  )
+  assert done.returncode == 2 and "too long" in done.stderr and "shorter" in done.stderr
+
+
+def _kill_the_starter(folder):
   script = (
     "import subprocess, sys, time\n"
-    f"subprocess.Popen([sys.executable, {CLUSTER!r}, {str(tmp_path)!r}])\n"
+    f"subprocess.Popen([sys.executable, {CLUSTER!r}, {str(folder)!r}])\n"
     "time.sleep(600)\n"
   )
   with started([[sys.executable, "-c", script]]) as running:
@@ -171,11 +185,11 @@ def test_no_process_is_left_when_whoever_started_the_cluster_is_killed(tmp_path)
     if "not installed" in running[0].output():
       pytest.skip(running[0].output().strip())
     until(lambda: "ready:" in running[0].output(), running)
-    env = {**os.environ, "SLURM_CONF": f"{tmp_path}/slurm.conf"}
-    mark = tmp_path / "running"
+    env = {**os.environ, "SLURM_CONF": f"{folder}/slurm.conf"}
+    mark = folder / "running"
     command = ["sbatch", "--output=/dev/null", f"--wrap=touch {mark}; sleep 600"]
     subprocess.run(command, env=env, check=True, capture_output=True, timeout=60)
     until(mark.exists, running)
-    assert any("sleep 600" in found for found in slurm_cluster.alive(tmp_path))
+    assert any("sleep 600" in found for found in slurm_cluster.alive(folder))
     running[0].process.send_signal(signal.SIGKILL)
-    until(lambda: not slurm_cluster.alive(tmp_path), running)
+    until(lambda: not slurm_cluster.alive(folder), running)

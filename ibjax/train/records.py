@@ -50,7 +50,7 @@ def prepare_workdir(workdir: pathlib.Path) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     probe = workdir / f".probe.{os.getpid()}"
     probe.write_bytes(b"\0" * 4096)  # a quota of blocks takes an empty file
-    probe.unlink()
+    probe.unlink(missing_ok=True)
   except OSError as error:
     raise WorkdirError(
       f"--workdir={workdir} cannot be written ({error.strerror or error}); choose another folder."
