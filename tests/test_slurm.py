@@ -74,6 +74,8 @@ def freeze(workdir, after=0):
     names = [path.name for path in (workdir / "checkpoints").glob("*")]
     return [int(name) for name in names if name.isdigit()]  # others are being written
 
+  # What stands already is of an earlier start, whose processes are gone.
+  after = max([after, *steps()])
   until(lambda: max(steps(), default=0) > after, [], 400)
   paths = sorted((workdir / "heartbeats").glob("process-*.json"))
   pids = [json.loads(path.read_text())["pid"] for path in paths]
