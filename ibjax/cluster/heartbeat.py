@@ -18,6 +18,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from ibjax.cluster import presence
+
 FOLDER = "heartbeats"
 BYTES = 1024
 SKEW_S = 5.0  # between clocks, that is worth a word
@@ -112,18 +114,6 @@ def read_well(workdir: pathlib.Path) -> list[dict[str, Any]]:
   return [beat for _, beat in read_all(workdir / FOLDER) if beat is not None]
 
 
-def job() -> str:
-  """Names the Slurm job of this process: "1234", "1234_7" of an array; "" outside of one.
-
-  Returns:
-    Text.
-  """
-  array = os.environ.get("SLURM_ARRAY_JOB_ID")
-  if array:
-    return f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID', '')}"
-  return os.environ.get("SLURM_JOB_ID", "")
-
-
 class Heartbeat:
   """Says every few seconds that this process lives, from a thread of its own.
 
@@ -156,7 +146,7 @@ class Heartbeat:
       "session": session,
       "host": socket.gethostname(),
       "pid": os.getpid(),
-      "job": job(),
+      "job": presence.job(presence.slurm()),
       "state": "starting",
       "why": "",
       "step": 0,

@@ -32,8 +32,36 @@ def about() -> dict[str, Any]:
     "began": began,
     "boot": _boot(),
     "pids": _pids(),
-    "slurm": {key: os.environ[name] for key, name in _SLURM.items() if name in os.environ},
+    "slurm": slurm(),
   }
+
+
+def slurm() -> dict[str, str]:
+  """What Slurm says of this process.
+
+  Returns:
+    Of "job", "array_job", "array_task" and "restart" those that there are; {} outside of a job.
+  """
+  return {key: os.environ[name] for key, name in _SLURM.items() if name in os.environ}
+
+
+def job(found: Mapping[str, str]) -> str:
+  """Names a Slurm job.
+
+  Args:
+    found: as `slurm` gave it.
+
+  Returns:
+    "1234", "1234_7" of an array; "" outside of a job.
+
+  Example:
+    >>> from ibjax.cluster.presence import job
+    >>> job({"job": "14", "array_job": "12", "array_task": "3"}), job({"job": "14"}), job({})
+    ('12_3', '14', '')
+  """
+  if found.get("array_job"):
+    return f"{found['array_job']}_{found.get('array_task', '?')}"
+  return found.get("job", "")
 
 
 def describe(other: Mapping[str, Any]) -> str:
@@ -52,12 +80,9 @@ def describe(other: Mapping[str, Any]) -> str:
   """
   if not other:
     return "a process that did not say who it is"
-  slurm = other.get("slurm") or {}
-  job = slurm.get("job", "")
-  if slurm.get("array_job"):
-    job = f"{slurm['array_job']}_{slurm.get('array_task', '?')}"
+  name = job(other.get("slurm") or {})
   return f"process {other.get('pid')} on {other.get('host')}" + (
-    f" (Slurm job {job})" if job else ""
+    f" (Slurm job {name})" if name else ""
   )
 
 
