@@ -15,6 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -32,6 +33,16 @@ def executable() -> str | None:
 
 # A promise of two frames: by then the page has heard of what was done, and drawn.
 FRAMES = "new Promise((d) => requestAnimationFrame(() => requestAnimationFrame(d)))"
+
+
+def loaded(event: dict[str, Any]) -> bool:
+  """Whether a page has been loaded, its scripts and pictures too."""
+  return event.get("method") == "Page.lifecycleEvent" and event["params"]["name"] == "load"
+
+
+def navigated(event: dict[str, Any]) -> bool:
+  """Whether a frame has gone to another address."""
+  return event.get("method") == "Page.frameNavigated"
 
 
 class Browser:
@@ -64,6 +75,7 @@ class Browser:
     self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
     for domain in ("Page", "Runtime", "Log", "Network"):
       self.call(f"{domain}.enable")
+    self.call("Page.setLifecycleEventsEnabled", enabled=True)
     self.resize(width, height)
 
   def __enter__(self) -> Browser:
@@ -106,8 +118,20 @@ class Browser:
   def open(self, file: pathlib.Path) -> None:
     """Opens a file and waits until it is loaded; events before it are forgotten."""
     self.events = []
-    self.call("Page.navigate", url=file.resolve().as_uri())
-    while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+    loader = self.call("Page.navigate", url=file.resolve().as_uri())["loaderId"]
+    # By its loader: the load event of a page that was left just before may come only now.
+    self.wait(loaded, lambda event: event["params"]["loaderId"] == loader)
+
+  def followed(self) -> str:
+    """Waits until a link that was clicked has been followed and loaded; returns its address."""
+    self.wait(navigated, lambda event: "parentId" not in event["params"]["frame"])
+    frame = next(event for event in self.events if navigated(event))["params"]["frame"]
+    self.wait(loaded, lambda event: event["params"]["loaderId"] == frame["loaderId"])
+    return frame["url"]
+
+  def wait(self, of: Callable[[dict[str, Any]], bool], which: Callable[..., bool]) -> None:
+    """Reads events until one is `of` a kind and the one wanted."""
+    while not any(of(event) and which(event) for event in self.events):
       self.events.append(self._receive())
 
   def resize(self, width: int, height: int) -> None:
