@@ -62,12 +62,19 @@ class Bottleneck(NamedTuple):
   Attributes:
     features: the width the encoder's output must have.
     init: `init(key) -> (params, state)`.
-    apply: `apply(params, state, features [n, features], *, key, train) -> (Code, state)`.
+    apply: `apply(params, state, features [n, features], *, key, train) -> (Code, state)`. A state
+      may hold "metrics", name -> scalar from `init` on, which are reported.
+    settle: `settle(params, state, features, key) -> (params, state)`, for what is no step along a
+      gradient: starting from the data, reviving what is dead. In training it is called on the
+      features of a batch before the update, whenever `due` says so. None where there is no such.
+    due: `due(state) -> bool scalar`, whether to settle now; after it has, the state says no.
   """
 
   features: int
   init: Callable[..., tuple[Tree, Tree]]
   apply: Callable[..., tuple[Code, Tree]]
+  settle: Callable[..., tuple[Tree, Tree]] | None = None
+  due: Callable[..., Array] | None = None
 
 
 class Outputs(NamedTuple):

@@ -59,8 +59,9 @@ def co_teaching(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program
     {"first": ..., "second": ...}.
 
   Raises:
-    ConfigError: no section co_teaching, an objective whose examples depend on each other or that
-      has no distortion per example, or an information plane, which is of one network.
+    ConfigError: no section co_teaching, a bottleneck that settles on the data, an objective whose
+      examples depend on each other or that has no distortion per example, or an information
+      plane, which is of one network.
     InputError: a forget rate outside [0, 1).
 
   Example:
@@ -175,7 +176,13 @@ def _check(config: Mapping[str, Any], spec: DataSpec) -> None:
   checks.between(
     "config.co_teaching.forget_rate", config["co_teaching"]["forget_rate"], 0.0, 1.0, open_high=True
   )
-  if parts(config, spec, {})[3].couples:
+  _, bottleneck, _, objective = parts(config, spec, {})
+  if bottleneck.settle is not None:
+    raise ConfigError(
+      f"{config['bottleneck']['fn']} starts from the data of one network, and co_teaching trains "
+      "two. Use a bottleneck without data-dependent parts, such as gaussian or identity."
+    )
+  if objective.couples:
     raise ConfigError(
       f"co_teaching leaves single examples out, and the values of {config['objective']['fn']} are "
       "of a whole batch. Use an objective with a value per example: cross_entropy or vib."

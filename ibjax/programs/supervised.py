@@ -27,6 +27,7 @@ from ibjax.metrics.mean import mean_state
 from ibjax.programs.beta import is_scheduled, scheduled_beta
 from ibjax.programs.frame import combine
 from ibjax.programs.network import forward, judge, parts
+from ibjax.programs.settle import settling
 from ibjax.programs.update import init_state, make_step
 from ibjax.programs.views import count_views
 
@@ -55,7 +56,7 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
   """
   del mesh
   # With Python numbers, so that ranges are checked before tracing.
-  _, _, _, objective = parts(config, spec, {})
+  _, bottleneck, _, objective = parts(config, spec, {})
   objective_spec = ObjectiveSpec(
     jnp.asarray(spec.label_probs, jnp.float32),
     config["bottleneck"].get("dim", 1),
@@ -76,7 +77,7 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
   def run(params, states, batch: Batch, *given, **options):
     terms, mask, states, outputs = judge(config, spec, params, states, batch, *given, **options)
     losses, metrics = combine(terms, mask)
-    for part in ("encoder", "decoder"):
+    for part in ("encoder", "bottleneck", "decoder"):
       for name, value in states[part].get("metrics", {}).items():
         metrics[name] = mean_state(name, value, mask)
     logits = outputs.prediction.reshape(-1, *batch["mask"].shape, outputs.prediction.shape[-1])
@@ -225,7 +226,10 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
     out = out.astype(jnp.float32)
     return out if spec.target_dim else jax.nn.log_softmax(out)
 
-  return Program(init, make_step(loss, config, spec), evaluate, predict, inspect, gradient, decode)
+  step = make_step(loss, config, spec)
+  if bottleneck.settle is not None:
+    step = settling(step, config, spec)
+  return Program(init, step, evaluate, predict, inspect, gradient, decode)
 
 
 def _at_label(log_probs: Array, labels: Array) -> Array:

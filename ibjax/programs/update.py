@@ -134,7 +134,7 @@ def make_step(loss: LossFn, config: Mapping[str, Any], spec: DataSpec):
       bad_terms=jax.tree.map(lambda new, old: jnp.where(first, new, old), terms, state.bad_terms),
     )
 
-  either = _branch(apply, skip)
+  either = branch(apply, skip)
 
   def step(state: TrainState, batch: Batch, hyper: Hyper) -> TrainState:
     grads, value, states, metrics = _gradients(loss, config, state, batch, hyper)
@@ -148,11 +148,24 @@ def make_step(loss: LossFn, config: Mapping[str, Any], spec: DataSpec):
   return step
 
 
-def _branch(apply: Callable[[Any], Any], skip: Callable[[Any], Any]) -> Callable[..., Any]:
+def branch(apply: Callable[[Any], Any], skip: Callable[[Any], Any]) -> Callable[..., Any]:
   """Returns `either(good, operands)`: a branch, not a select, under `vmap` too.
 
   Selecting would read and write the whole state once more. Under `vmap` a branch on a batched
   condition becomes a select, so there the branch is on whether all members are good.
+
+  Args:
+    apply: of the operands, where the condition holds: the usual case.
+    skip: of the operands, where it does not; returns arrays of the same shapes.
+
+  Returns:
+    `either(good, operands)`, good a bool scalar.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from ibjax.programs.update import branch
+    >>> float(branch(lambda x: 2 * x, lambda x: -x)(jnp.bool_(False), jnp.float32(1.0)))
+    -1.0
   """
 
   @jax.custom_batching.custom_vmap
