@@ -116,6 +116,56 @@ def defaults() -> ml_collections.ConfigDict:
   return c
 
 
+def language() -> ml_collections.ConfigDict:
+  """Returns the config that recipes of language models start from.
+
+  Returns:
+    `defaults()` without an encoder and views, with a decoder over the tokens of a text; the
+    outputs of the layers that `sites` names go through bottlenecks of their own.
+
+  Example:
+    >>> from ibjax.core.config import language
+    >>> language().program
+    'ibjax.programs.language:language'
+  """
+  c = defaults()
+  del c.encoder, c.views
+  c.program = "ibjax.programs.language:language"
+  c.data.source = "text:tinyshakespeare:window=128,stride=32"
+  c.data.batch_size = 32
+  c.decoder = dict(fn="ibjax.models.decoder:decoder")
+  c.bottleneck = dict(fn="ibjax.bottlenecks.identity:identity")
+  c.sites = ()  # patterns of layers whose outputs go through a bottleneck, e.g. ("block_*/mlp",)
+  c.optimizer = dict(fn="optax:adamw", learning_rate=1e-3, weight_decay=0.01)
+  c.train.clip_norm = 1.0
+  c.eval.samples = 1
+  c.eval.batch_size = 128
+  return c
+
+
+def language_smoke(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """Shrinks a recipe of a language model to seconds, on the chain of a small state machine.
+
+  Args:
+    c: a recipe of `language`; changed in place.
+
+  Returns:
+    The same config.
+  """
+  c.data.source = "finite_state:states=10,successors=2,window=16,n=512,n_test=64"
+  c.data.batch_size = 16
+  c.decoder.update(dict(layers=2, width=16, heads=2, kv_heads=1, hidden=32))
+  c.optimizer.learning_rate = 0.01
+  c.schedule.warmup = "0 steps"
+  c.train.duration = "40 steps"
+  c.train.steps_per_dispatch = 10
+  c.train.log_every = "20 steps"
+  c.eval.every = "20 steps"
+  c.eval.batch_size = 32
+  c.checkpoint.every = "20 steps"
+  return c
+
+
 def measuring() -> ml_collections.ConfigDict:
   """Returns the config that recipes start from whose program measures and trains nothing.
 
