@@ -189,6 +189,32 @@ class Program(NamedTuple):
   decode: Callable[..., Array] | None = None
 
 
+class Tapped(NamedTuple):
+  """A trained model whose layers can be read and written, as functions on host arrays.
+
+  Attributes:
+    fingerprint: a hash of its parameters.
+    layers: names of the layers, in the order of the computation.
+    data: `data(name, split) -> {"x", "y"}` as the model takes it; name "" is the run's own source.
+    capture: `capture(x, layer) -> [n, width] or [n, t, width]`, what the layer gives.
+    outputs: `outputs(x, layer, value) -> [n, c] or [n, t, c]`, the model's logits, or predictions
+      of targets; where `value`, shaped as `capture` gives it, is not None it takes the place of
+      what the layer gives.
+    source: the run's own source, as its config names it.
+    targets: whether outputs are predictions of real-valued targets.
+    names: of the classes or tokens; () for targets.
+  """
+
+  fingerprint: str
+  layers: tuple[str, ...]
+  data: Callable[[str, str], dict[str, Any]]
+  capture: Callable[[Any, str], Any]
+  outputs: Callable[..., Any]
+  source: str
+  targets: bool
+  names: tuple[str, ...]
+
+
 class Trained(NamedTuple):
   """A trained model as an assessor sees it: functions on host arrays.
 
@@ -212,6 +238,10 @@ class Trained(NamedTuple):
       for targets that are stored in their own unit.
     decode: `decode(code [n, d]) -> [n, c]`, what the decoder makes of a code that is given: log
       probabilities, or the prediction of targets.
+    params: {"encoder", "bottleneck", "decoder", "objective"} -> the parameters that `forward` uses,
+      as host arrays.
+    open: `open(folder) -> Tapped`, the model of another run, e.g. of that whose activations these
+      are; None where there is no such.
   """
 
   data: Callable[[str, str], dict[str, Any]]
@@ -224,6 +254,8 @@ class Trained(NamedTuple):
   config: Mapping[str, Any]
   target_scale: tuple[float, ...] = ()
   decode: Callable[[Any], Any] | None = None
+  params: Mapping[str, Any] | None = None
+  open: Callable[[str], Tapped] | None = None
 
 
 class Measurement(NamedTuple):

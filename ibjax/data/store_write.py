@@ -44,6 +44,7 @@ def write(
   class_names: tuple[str, ...] = (),
   dtype: str = "float32",
   shard_rows: int = 65536,
+  notes: Mapping[str, str] | None = None,
   report: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
   """Writes an activation store, or goes on where a stopped writer left off.
@@ -61,6 +62,7 @@ def write(
     class_names: names of the classes.
     dtype: how values are stored, "float32" or "float16" (half the size, 3 decimal digits).
     shard_rows: rows in a shard, about; a whole number of examples.
+    notes: texts kept beside the origin that are no part of the identity, such as the run's folder.
     report: told of each shard that was written.
 
   Returns:
@@ -98,7 +100,7 @@ def write(
   if len(set(shapes.values())) > 1:
     raise DataError(f"the splits differ in width or positions: {shapes}.")
   wanted = _index(origin, shape, dtype, num_classes, class_names, parts, shard_rows)
-  index = _resume(root, wanted)
+  index = {**_resume(root, wanted), "notes": dict(notes or {})}
   for name, (x, _) in firsts.items():
     _check_same_model(root, index, name, x[0])
   root.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from ibjax.core.errors import ConfigError, unknown
 from ibjax.core.resolver import bind
-from ibjax.core.types import Trained, TrainState
+from ibjax.core.types import Tapped, Trained, TrainState
 from ibjax.data import feed
 from ibjax.data import source as source_lib
 from ibjax.programs import hyper as hyper_lib
@@ -65,12 +66,12 @@ def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
     def run(x: np.ndarray) -> dict[str, np.ndarray]:
       parts = [
         {name: np.asarray(value)[:n] for name, value in forward(own, rows, i, hyper).items()}
-        for i, (n, rows) in enumerate(_batches(np.asarray(x, np.float32), size))
+        for i, (n, rows) in enumerate(batches(np.asarray(x, np.float32), size))
       ]
       return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def slope(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-      pairs = zip(_batches(np.asarray(x, np.float32), size), _batches(np.asarray(y), size))
+      pairs = zip(batches(np.asarray(x, np.float32), size), batches(np.asarray(y), size))
       parts = [
         np.asarray(gradient(own, rows, labels, i, hyper))[:n]
         for i, ((n, rows), (_, labels)) in enumerate(pairs)
@@ -79,10 +80,8 @@ def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
 
     def read(code: np.ndarray) -> np.ndarray:
       assert decode is not None
-      batches = enumerate(_batches(np.asarray(code, np.float32), size))
-      return np.concatenate(
-        [np.asarray(decode(own, rows, i, hyper))[:n] for i, (n, rows) in batches]
-      )
+      rows = enumerate(batches(np.asarray(code, np.float32), size))
+      return np.concatenate([np.asarray(decode(own, x, i, hyper))[:n] for i, (n, x) in rows])
 
     trained = Trained(
       data=data,
@@ -95,6 +94,8 @@ def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
       config=config,
       target_scale=setup.source.target_scale,
       decode=None if decode is None else read,
+      params=own.params if config["train"]["ema"] is None else own.ema,
+      open=functools.partial(open_tapped, data_dir=setup.data_dir),
     )
     assessors = {name: bind(hyper_lib.section(asked, name, {})) for name in asked}
     return {
@@ -105,8 +106,32 @@ def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
   return assess
 
 
-def _batches(x: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray]]:
-  """Yields (rows that count, rows filled up to `size`), so that one shape is compiled."""
+def open_tapped(folder: str, data_dir: str | os.PathLike | None = None) -> Tapped:
+  """Opens the newest checkpoint of a run as a model whose layers can be read and written.
+
+  Args:
+    folder: the run's.
+    data_dir: where prepared data sets live.
+
+  Returns:
+    A `Tapped`.
+  """
+  from ibjax.train.tap import open_run, tap  # here: it cuts batches by what stands below
+
+  setup, state, _ = open_run(folder, data_dir)
+  return tap(setup, state)
+
+
+def batches(x: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray]]:
+  """Cuts rows into batches of one shape, so that one is compiled.
+
+  Args:
+    x: [n, ...].
+    size: rows of a batch.
+
+  Yields:
+    (rows that count, [size, ...] with the last batch filled up by its first row).
+  """
   for first in range(0, len(x), size):
     part = x[first : first + size]
     fill = np.repeat(part[:1], size - len(part), axis=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,23 @@ USAGE = """usage:
   ibjax data prepare NAME [--from DIR]  makes a TFDS set ready; DIR holds its raw files
                                         --accept_repacked takes files of another sha256
   ibjax data info NAME                  splits, shapes, classes and fingerprint of a set
+  ibjax data activations RUN            the layers of a trained run; with --layer L --out DIR
+                                        writes their activations to a store, or goes on with it:
+                                        train on activations:DIR. --source NAME gives the model
+                                        other data, --splits train,test, --examples N the first N,
+                                        --dtype float16 halves the size, --step N a checkpoint
 each takes --data_dir DIR (default: $IBJAX_DATA_DIR, else the user's cache folder)."""
 _BLOCK = 1024
+# Flag of `ibjax data activations` -> (type, default).
+_STORING: dict[str, tuple[Any, Any]] = {
+  "layer": (str, ""),
+  "out": (str, ""),
+  "source": (str, ""),
+  "splits": (str, "train,test"),
+  "examples": (int, 0),
+  "dtype": (str, "float32"),
+  "step": (int, None),
+}
 
 
 def run(argv: list[str]) -> int:
@@ -38,7 +54,7 @@ def run(argv: list[str]) -> int:
   Example:
     run(["info", "mnist"])
   """
-  subverbs = {"list": _list, "prepare": _prepare, "info": _info}
+  subverbs = {"list": _list, "prepare": _prepare, "info": _info, "activations": _activations}
   if {"-h", "--help", "help"} & set(argv):
     print(USAGE)
     return 0
@@ -90,6 +106,34 @@ def _info(subverb: str, argv: list[str]) -> None:
   print(f"fingerprint  {found.fingerprint}")
 
 
+def _activations(subverb: str, argv: list[str]) -> None:
+  from ibjax.train.activations import write_run  # here: the other subverbs need no model
+  from ibjax.train.tap import open_run, tap
+
+  options = _parse(subverb, argv, named=True)
+  if not options.layer:
+    setup, state, _ = open_run(options.name, options.data_dir, options.step)
+    print("\n".join(tap(setup, state).layers))
+    return
+  if not options.out:
+    raise ConfigError("`ibjax data activations` with --layer needs --out DIR, the store's folder.")
+  made = write_run(
+    options.name,
+    options.layer,
+    options.out,
+    source=options.source,
+    splits=tuple(options.splits.split(",")),
+    examples=options.examples,
+    dtype=options.dtype,
+    step=options.step,
+    data_dir=options.data_dir,
+    report=print,
+  )
+  sizes = ", ".join(f"{name} {split['rows']:,}" for name, split in made["splits"].items())
+  print(f"activations:{options.out}  width {made['width']}, rows: {sizes}")
+  print(f"fingerprint  {made['fingerprint']}")
+
+
 def _labels(split: source_lib.Split) -> np.ndarray:
   # In blocks: a split may be larger than memory.
   starts = range(0, split.n, _BLOCK)
@@ -109,10 +153,13 @@ def _parse(subverb: str, argv: list[str], *, named: bool) -> argparse.Namespace:
   if subverb == "prepare":
     parser.add_argument("--from", dest="from_dir", metavar="DIR", type=pathlib.Path)
     parser.add_argument("--accept_repacked", action="store_true")
+  own = {"prepare": ["--from", "--accept_repacked"], "activations": [f"--{f}" for f in _STORING]}
+  for flag, (kind, default) in _STORING.items() if subverb == "activations" else ():
+    parser.add_argument(f"--{flag}", type=kind, default=default)
   parser.add_argument(
     "--data_dir", metavar="DIR", type=pathlib.Path, default=source_lib.default_data_dir()
   )
-  flags = ["--data_dir", *(["--from", "--accept_repacked"] if subverb == "prepare" else [])]
+  flags = ["--data_dir", *own.get(subverb, [])]
   # Unknown flags first: argparse would complain of the NAME that it took from one.
   for word in argv:
     if word.startswith("-") and word.partition("=")[0] not in flags:

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from ibjax.core.config import measures
 from ibjax.core.errors import ConfigError, unknown
-from ibjax.train import loop, records
-from ibjax.train.checkpoint import Checkpoints
-from ibjax.train.setup import build
+from ibjax.train import loop
+from ibjax.train.tap import open_run
 from ibjax.verbs.flags import given, no_positional, parse, wants_help
 
 
@@ -43,28 +41,12 @@ def run(argv: Sequence[str]) -> int:
   if options["workdir"] is None:
     raise ConfigError("`ibjax eval` needs --workdir=FOLDER, the folder of a run.")
   workdir = pathlib.Path(options["workdir"])
-  manifest = records.read_manifest(workdir) if workdir.is_dir() else None
-  if manifest is None:
-    raise ConfigError(f"--workdir={workdir} holds no run (there is no manifest.json).")
-  config = manifest["config"]
-  if measures(config):
-    raise ConfigError(
-      f"--workdir={workdir} holds a run that measures; there is nothing to evaluate."
-    )
-  if options["samples"] is not None:
-    config["eval"]["samples"] = options["samples"]
-  setup = build(config, options["data_dir"])
-  if manifest["data"]["fingerprint"] != setup.source.fingerprint:
-    raise ConfigError(f"the data set '{setup.source.name}' is not the one this run trained on.")
+  setup, state, step = open_run(
+    workdir, options["data_dir"], options["step"], samples=options["samples"]
+  )
   split = options["split"]
   if split not in setup.splits:
     raise ConfigError(unknown("split", split, setup.splits))
-  checkpoints = Checkpoints(workdir / "checkpoints", keep=1, best="", report=print, read_only=True)
-  restored = checkpoints.restore(setup.abstract, options["step"])
-  checkpoints.close()
-  if restored is None:
-    raise ConfigError(f"{workdir} has no checkpoint yet; train it first.")
-  step, state = restored
   averages = loop.evaluate(setup, state, setup.eval_feed(split))
   print(json.dumps({"step": step, "split": split, **averages}))
   return 0

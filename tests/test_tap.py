@@ -1,0 +1,126 @@
+"""Reading and writing the layers of a trained run, and stores of what they give."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from ibjax.core.errors import ConfigError, DataError, InputError
+from ibjax.data import feed, store
+from ibjax.data import source as source_lib
+from ibjax.data.sources import activations
+from ibjax.main import main
+from ibjax.train.activations import part, stream
+from ibjax.train.tap import open_run, tap
+
+HIDDEN = "encoder/dense_1.in"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("run") / "vib"
+  config = "--config=configs/variational/vib_mnist.py:smoke"
+  assert main(["train", config, f"--workdir={folder}", "--config.train.duration=20 steps"]) == 0
+  setup, state, _ = open_run(folder)
+  return folder, setup, state, tap(setup, state)
+
+
+def by_hand(state, x):
+  """The first hidden layer of the encoder, in float64."""
+  first = jax.device_get(state.ema or state.params)["encoder"]["dense_0"]
+  out = x.reshape(len(x), -1).astype(np.float64) @ first["kernel"] + first["bias"]
+  return np.maximum(out, 0.0)
+
+
+def test_a_layer_is_read_as_it_is_computed(run):
+  _, _, state, tapped = run
+  x = tapped.data("", "test")["x"][:70]  # not a whole number of batches
+  hidden = tapped.capture(x, HIDDEN)
+  np.testing.assert_allclose(hidden, by_hand(state, x), atol=1e-5)
+  np.testing.assert_array_equal(tapped.capture(x[:3], HIDDEN), hidden[:3])
+  assert "bottleneck.out" in tapped.layers and "decoder/dense_0.out" in tapped.layers
+
+
+def test_what_is_written_into_a_layer_is_what_the_model_goes_on_with(run):
+  _, _, state, tapped = run
+  x = tapped.data("", "test")["x"][:70]
+  plain, hidden = tapped.outputs(x), tapped.capture(x, HIDDEN)
+  np.testing.assert_allclose(tapped.outputs(x, HIDDEN, hidden), plain, atol=1e-5)
+  # Another example's hidden layer makes the model answer for that example.
+  other = tapped.outputs(x, "decoder/dense_0.in", tapped.capture(x, "decoder/dense_0.in")[::-1])
+  np.testing.assert_allclose(other, plain[::-1], atol=1e-5)
+  code = np.zeros_like(tapped.capture(x, "bottleneck.out"))
+  last = jax.device_get(state.ema or state.params)["decoder"]["dense_0"]
+  found = tapped.outputs(x, "bottleneck.out", code)
+  np.testing.assert_allclose(found, np.tile(last["bias"], (len(x), 1)), atol=1e-6)
+
+
+def test_a_store_holds_what_is_captured_directly(run, tmp_path, capsys):
+  folder, setup, _, tapped = run
+  told = ["data", "activations", str(folder), "--layer", HIDDEN, "--out", str(tmp_path / "s")]
+  assert main([*told, "--examples", "300"]) == 0
+  assert f"activations:{tmp_path / 's'}" in capsys.readouterr().out
+  source = source_lib.load(f"activations:{tmp_path / 's'}:layer={HIDDEN}")
+  origin = {"model": tapped.fingerprint, "layer": HIDDEN, "data": setup.source.fingerprint}
+  parts = {name: part(setup, tapped, HIDDEN, setup.splits[name], 300) for name in ("train", "test")}
+  live = activations.live("live", parts, origin=origin, num_classes=10)
+  for name in parts:
+    stored = feed.read_all(source.splits[name])
+    raw = setup.splits[name].read(np.arange(300))
+    low, high = setup.config["data"]["value_range"]
+    x = raw["x"].astype(np.float32) / 255.0 * (high - low) + low
+    np.testing.assert_allclose(stored["x"], by_hand(run[2], x), atol=1e-5)
+    np.testing.assert_array_equal(stored["y"], raw["y"])
+    rows = np.array([299, 5, 5, 130])
+    np.testing.assert_allclose(
+      live.splits[name].read(rows)["x"], stored["x"][rows], rtol=1e-5, atol=1e-6
+    )
+  blocks = list(stream(parts["test"], 128))
+  assert [len(block["x"]) for block in blocks] == [128, 128, 44]
+  np.testing.assert_allclose(
+    np.concatenate([block["x"] for block in blocks]), stored["x"], rtol=1e-5, atol=1e-6
+  )
+  index = json.loads((tmp_path / "s" / store.INDEX).read_text())
+  assert index["origin"] == origin and index["notes"]["run"] == str(folder.resolve())
+  # The same folder for another layer is refused, and for the same one there is nothing to do.
+  assert main([*told, "--examples", "300"]) == 0
+  assert main([*told[:4], "decoder/dense_0.in", *told[5:], "--examples", "300"]) == 2
+
+
+def test_layers_are_listed_and_mistakes_explained(run, tmp_path, capsys):
+  folder, _, _, tapped = run
+  assert main(["data", "activations", str(folder)]) == 0
+  assert capsys.readouterr().out.split() == list(tapped.layers)
+  x = tapped.data("", "test")["x"][:5]
+  with pytest.raises(ConfigError, match="Did you mean 'encoder/dense_1.in'"):
+    tapped.capture(x, "encoder/dens_1.in")
+  with pytest.raises(InputError, match="another model, layer or width"):
+    tapped.outputs(x, HIDDEN, np.zeros((5, 3)))
+  told = ["data", "activations", str(folder), "--layer", HIDDEN]
+  for flags, match in (
+    ([], "needs --out DIR"),
+    (["--out", str(tmp_path / "a"), "--splits", "trian"], "Did you mean 'train'"),
+    (["--out", str(tmp_path / "a"), "--source", "toy:moons"], "inputs of 'toy:moons' have shape"),
+    (["--outt", str(tmp_path / "a")], "Did you mean '--out'"),
+  ):
+    assert main([*told, *flags]) == 2
+    assert match in capsys.readouterr().err
+  with pytest.raises(ConfigError, match="holds no run"):
+    open_run(tmp_path)
+
+
+def test_a_diverged_model_is_found_by_its_activations(run, tmp_path):
+  _, setup, state, _ = run
+  bad = jax.tree.map(lambda leaf: leaf, jax.device_get(state))
+  for params in (bad.params, bad.ema):
+    if params:
+      params["encoder"]["dense_0"]["bias"] = np.full_like(
+        params["encoder"]["dense_0"]["bias"], np.nan
+      )
+  broken = {"train": part(setup, tap(setup, bad), HIDDEN, setup.splits["train"], 8)}
+  origin = {"model": "broken", "layer": HIDDEN, "data": "mnist"}
+  from ibjax.data.store_write import write
+
+  with pytest.raises(DataError, match=r"layer 'encoder/dense_1.in'.*NaN or infinite"):
+    write(tmp_path / "s", broken, origin=origin)
