@@ -34,6 +34,9 @@ class Shape:
     head_dim: of each head; even.
     rotary_base: base of the rotary wavelengths.
     dtype: compute type.
+    latent_rank: of the latent of `ibjax.models.latent_attention`; 0 for other attentions.
+    rotary_dim: its dimensions that positions turn; even.
+    rotary_pairs: which pairs of a head have the frequencies of its pairs; () spreads them evenly.
   """
 
   width: int
@@ -42,6 +45,9 @@ class Shape:
   head_dim: int
   rotary_base: float
   dtype: jnp.dtype
+  latent_rank: int = 0
+  rotary_dim: int = 0
+  rotary_pairs: tuple[int, ...] = ()
 
 
 class Pass(nn.Module):
@@ -89,6 +95,7 @@ class GroupedQueryAttention(nn.Module):
     query = rotate(project("query", shape.heads), positions, shape.rotary_base)
     key = rotate(project("key", shape.kv_heads), positions, shape.rotary_base)
     value = project("value", shape.kv_heads)
+    key, value = self.kept(key, value)
     places = positions
     if cache_length:
       key = cached(self, "key_cache", key, positions, cache_length)
@@ -101,6 +108,18 @@ class GroupedQueryAttention(nn.Module):
     out = jnp.einsum("ngits,nsgd->ntgid", weights, value).reshape(query.shape)
     out = Pass(name="heads")(out)
     return dense(shape.width, shape.dtype, "output")(out.reshape(*x.shape[:2], -1))
+
+  def kept(self, key: Array, value: Array) -> tuple[Array, Array]:
+    """What is kept of keys and values: here, all of them.
+
+    Args:
+      key: [n, t, kv_heads, head_dim], turned by their positions.
+      value: [n, t, kv_heads, head_dim].
+
+    Returns:
+      (key, value) as queries meet them, of the same shapes.
+    """
+    return key, value
 
 
 def dense(out: int, dtype: jnp.dtype, name: str) -> nn.Dense:
@@ -140,7 +159,22 @@ def rotate(x: Array, positions: Array, base: float) -> Array:
   Source: Su et al. 2021 (arXiv:2104.09864), eq. 34, with the dimensions paired in halves.
   """
   half = x.shape[-1] // 2
-  frequency = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  return turn(x, positions, base ** (-jnp.arange(half, dtype=jnp.float32) / half))
+
+
+def turn(x: Array, positions: Array, frequency: Array) -> Array:
+  """Turns dimensions j and j + d/2 by the position times the frequency of pair j.
+
+  Args:
+    x: [n, t, heads, d], d even.
+    positions: [t].
+    frequency: [d / 2], the angle per position.
+
+  Returns:
+    The same shape and type.
+
+  Source: Su et al. 2021 (arXiv:2104.09864), eq. 34.
+  """
   angle = positions.astype(jnp.float32)[:, None] * frequency
   cos, sin = (part[:, None, :] for part in (jnp.cos(angle), jnp.sin(angle)))
   first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)

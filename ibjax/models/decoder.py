@@ -6,6 +6,7 @@ Source: Vaswani et al. 2017 (arXiv:1706.03762), with the norm before each part, 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,11 +19,17 @@ from ibjax.core import checks
 from ibjax.core.errors import InputError
 from ibjax.core.types import Case, Tree
 from ibjax.models.attention import GroupedQueryAttention, Shape, dense
+from ibjax.models.latent_attention import LatentAttention, check_shape
+from ibjax.models.nested_cache import NestedCacheAttention
 
 Array = jax.Array
 
 # The attentions there are, by name; `ibjax.models.attention` says what one must do.
-ATTENTIONS = {"grouped_query": GroupedQueryAttention}
+ATTENTIONS = {
+  "grouped_query": GroupedQueryAttention,
+  "latent": LatentAttention,
+  "nested_cache": NestedCacheAttention,
+}
 NORMS = ("rms", "layer")
 
 
@@ -111,6 +118,9 @@ def decoder(
   norm: str = "rms",
   tied: bool = True,
   rotary_base: int = 10_000,
+  latent_rank: int = 0,
+  rotary_dim: int = 0,
+  rotary_pairs: tuple[int, ...] = (),
   out: int = 64,
   dtype: str = "float32",
 ) -> LanguageModel:
@@ -138,6 +148,10 @@ def decoder(
     norm: "rms" or "layer".
     tied: whether the head is the embedding's transpose.
     rotary_base: base of the rotary wavelengths.
+    latent_rank: of the latent of `attention="latent"`, of which `kv_heads` says nothing.
+    rotary_dim: of the key that its positions turn, which all heads share; even.
+    rotary_pairs: which pairs of a head lend its pairs their frequencies, as a conversion has them
+      (`ibjax.models.latent_conversion`); () spreads them evenly.
     out: how many tokens there are.
     dtype: compute type, "float32" or "bfloat16".
 
@@ -175,6 +189,18 @@ def decoder(
   if size % 2:
     raise InputError(f"a head has {size} dimensions, which rotary positions pair: it must be even.")
   shape = Shape(width, heads, kv_heads, size, float(rotary_base), jnp.dtype(dtype))
+  if attention == "latent":
+    shape = dataclasses.replace(
+      shape,
+      latent_rank=latent_rank,
+      rotary_dim=rotary_dim,
+      rotary_pairs=tuple(int(pair) for pair in rotary_pairs),
+    )
+    check_shape(shape)
+  elif latent_rank or rotary_dim or rotary_pairs:
+    raise InputError(
+      f"latent_rank and rotary_dim are sizes of attention='latent', and attention='{attention}'."
+    )
   module = _Decoder(layers, attention, shape, hidden, norm, tied, out)
 
   def init(key, tokens):
