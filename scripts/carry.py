@@ -31,7 +31,17 @@ TRACED = ("objectives", "bottlenecks", "models", "views", "core", "metrics")
 TRACED_MODULES = (
   *(
     f"ibjax.programs.{name}"
-    for name in ("supervised", "network", "update", "frame", "hyper", "beta", "views", "settle")
+    for name in (
+      "supervised",
+      "network",
+      "update",
+      "frame",
+      "hyper",
+      "beta",
+      "views",
+      "settle",
+      "co_teaching",
+    )
   ),
   "ibjax.programs.penalized_adam",
   *(f"ibjax.evaluators.{name}" for name in ("classification", "regression", "robustness", "rates")),
