@@ -17,12 +17,12 @@ VERBS = {  # verb -> what it does; ibjax.verbs.VERB.run(argv) -> exit code, impo
   "eval": "evaluate a checkpoint of a run: --workdir=FOLDER",
   "status": "how runs are doing, process by process: FOLDERS...",
   "report": "one page over any set of runs: FOLDERS...",
+  "features": "what the latents of a dictionary answer to, on its run's page: FOLDER",
   "estimate": "mutual information of samples, with what to trust: --x=FILE --y=FILE",
   "list": "list methods, configs and data sources",
   "data": "list, prepare and describe data sets",
   "table": "a paper's tables, running what is missing: experiments/PAPER",
 }
-USAGE = "usage: ibjax VERB [flags]; `ibjax VERB --help` shows a verb's flags\n\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   offspring.heed()
   arguments = list(sys.argv[1:] if argv is None else argv)
   if not arguments or arguments[0] in ("-h", "--help", "help"):
-    print(USAGE + "\n".join(f"  {verb:<9} {does}" for verb, does in VERBS.items()))
+    print("usage: ibjax VERB [flags]; `ibjax VERB --help` shows a verb's flags\n")
+    print("\n".join(f"  {verb:<9} {does}" for verb, does in VERBS.items()))
     return 0 if arguments else watch.EXIT_BAD_INPUT
   logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's errors reach us: told once
   try:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ibjax.core.files import write_text
+from ibjax.report import features
 from ibjax.report.page_style import SCRIPT, STYLE
 from ibjax.report.plots import make_pictures
 from ibjax.report.row import Cell, bits, data_name, method_name, number, percent, row_cells
@@ -72,6 +73,7 @@ def render(run: Run, pictures: Mapping[str, pathlib.Path]) -> str:
   Returns:
     The HTML. Whatever comes from the run's files is escaped.
   """
+  described = features.read(run.path)
   data = data_name(run)
   title = method_name(run) + (f" on {data}" if data else "")
   sections = (
@@ -80,11 +82,15 @@ def render(run: Run, pictures: Mapping[str, pathlib.Path]) -> str:
     _section("Result", _row_table(row_cells(run)) + _all_values(run)),
     _command(run),
     _pictures(pictures),
+    features.section(described) if described else "",
     _sparks(run),
     _config(run),
     _provenance(run),
   )
-  return document(title, "\n".join(section for section in sections if section))
+  body = "\n".join(section for section in sections if section)
+  if not described:
+    return document(title, body)
+  return document(title, body, STYLE + features.style(), SCRIPT + features.script())
 
 
 def document(title: str, body: str, style: str = STYLE, script: str = SCRIPT) -> str:

@@ -39,6 +39,31 @@ def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
   asked = setup.config.get("assess", {})
   if not asked:
     return lambda config, state: {}
+  see = viewer(setup)
+
+  def assess(config: Mapping[str, Any], state: TrainState) -> Found:
+    trained = see(config, state)
+    assessors = {name: bind(hyper_lib.section(asked, name, {})) for name in asked}
+    return {
+      name: {metric: float(value) for metric, value in measure(trained).items()}
+      for name, measure in assessors.items()
+    }
+
+  return assess
+
+
+def viewer(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Trained]:
+  """Returns what makes functions on host arrays of a trained model; compiled once for all members.
+
+  Args:
+    setup: the run, or the population; its program has `forward` and `gradient`.
+
+  Returns:
+    `see(config, state) -> Trained` for a resolved config of the setup and its own state.
+
+  Raises:
+    ConfigError: later, when data of a split are asked for that its source lacks.
+  """
   program = setup.program
   assert program.forward is not None and program.gradient is not None  # checked by `build`
   forward, gradient = jax.jit(program.forward), jax.jit(program.gradient)
@@ -58,7 +83,7 @@ def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
     found = feed.read_all(splits[split])
     return {**found, "x": np.asarray(feed.to_float(jnp.asarray(found["x"]), value_range))}
 
-  def assess(config: Mapping[str, Any], state: TrainState) -> Found:
+  def see(config: Mapping[str, Any], state: TrainState) -> Trained:
     # On the host, a state that is spread over the devices of several processes is whole in each.
     # Without the optimiser's part, which nothing here reads and which is most of it.
     own, hyper = jax.device_get(whole(state._replace(opt_state=()))), hyper_lib.traced(config)
@@ -83,7 +108,7 @@ def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
       rows = enumerate(batches(np.asarray(code, np.float32), size))
       return np.concatenate([np.asarray(decode(own, x, i, hyper))[:n] for i, (n, x) in rows])
 
-    trained = Trained(
+    return Trained(
       data=data,
       forward=run,
       gradient=slope,
@@ -97,13 +122,8 @@ def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
       params=own.params if config["train"]["ema"] is None else own.ema,
       open=functools.partial(open_tapped, data_dir=setup.data_dir),
     )
-    assessors = {name: bind(hyper_lib.section(asked, name, {})) for name in asked}
-    return {
-      name: {metric: float(value) for metric, value in measure(trained).items()}
-      for name, measure in assessors.items()
-    }
 
-  return assess
+  return see
 
 
 def open_tapped(folder: str, data_dir: str | os.PathLike | None = None) -> Tapped:
