@@ -23,6 +23,7 @@ VERBS = {  # verb -> what it does; ibjax.verbs.VERB.run(argv) -> exit code, impo
   "data": "list, prepare and describe data sets",
   "table": "a paper's tables, running what is missing: experiments/PAPER",
 }
+USAGE = "usage: ibjax VERB [flags]; `ibjax VERB --help` shows a verb's flags\n\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,14 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv: the arguments after the program's name; `sys.argv[1:]` when None.
 
   Returns:
-    0 done, 1 failed, 2 bad input (explained), 75 stopped with all saved, 128 + a signal.
-  Raises: no IbjaxError; it is printed and becomes exit code 2.
+    0 done, 1 failed, 2 bad input, 75 stopped with all saved, 128 + a signal. Raises: none of ours.
   """
   offspring.heed()
   arguments = list(sys.argv[1:] if argv is None else argv)
   if not arguments or arguments[0] in ("-h", "--help", "help"):
-    print("usage: ibjax VERB [flags]; `ibjax VERB --help` shows a verb's flags\n")
-    print("\n".join(f"  {verb:<9} {does}" for verb, does in VERBS.items()))
+    print(USAGE + "\n".join(f"  {verb:<9} {does}" for verb, does in VERBS.items()))
     return 0 if arguments else watch.EXIT_BAD_INPUT
   logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's errors reach us: told once
   try:

@@ -28,6 +28,22 @@ class Encoded(NamedTuple):
   value: np.ndarray
 
 
+class Origin(NamedTuple):
+  """What activations are of.
+
+  Attributes:
+    tapped: the model.
+    layer: its layer.
+    source: of the model's inputs; "" is its own.
+    positions: rows of activations that an example makes; 1 where no store says it.
+  """
+
+  tapped: Tapped
+  layer: str
+  source: str
+  positions: int
+
+
 def directions(trained: Trained) -> np.ndarray:
   """The decoder's rows of a dictionary, one direction a latent, as they are.
 
@@ -140,7 +156,7 @@ def labelled(trained: Trained, split: str, who: str) -> tuple[np.ndarray, np.nda
   return np.asarray(found["x"]).reshape(len(y), -1), y.astype(np.int64)
 
 
-def origin(trained: Trained, run: str, layer: str) -> tuple[Tapped, str, str]:
+def origin(trained: Trained, run: str, layer: str) -> Origin:
   """Opens the model whose activations a dictionary is trained on.
 
   Args:
@@ -149,7 +165,7 @@ def origin(trained: Trained, run: str, layer: str) -> tuple[Tapped, str, str]:
     layer: its layer; "" likewise.
 
   Returns:
-    (the model, the layer, the source of its inputs: "" for its own).
+    `Origin`.
 
   Raises:
     InputError: no store to ask, or a run whose parameters are not those that the store is of.
@@ -178,4 +194,4 @@ def origin(trained: Trained, run: str, layer: str) -> tuple[Tapped, str, str]:
     )
   if index and index["origin"]["layer"] != layer:
     raise InputError(f"the store is of layer '{index['origin']['layer']}', asked for is '{layer}'.")
-  return tapped, layer, notes.get("source", "")
+  return Origin(tapped, layer, notes.get("source", ""), index.get("positions", 1))

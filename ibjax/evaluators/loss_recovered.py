@@ -49,7 +49,7 @@ def loss_recovered(
   checks.at_least("examples", examples, 0)
 
   def assess(trained: Trained) -> dict[str, float]:
-    tapped, where, source = origin(trained, run, layer)
+    tapped, where, source, _ = origin(trained, run, layer)
     data = tapped.data(source, split)
     x, y = (np.asarray(data[name])[: examples or None] for name in ("x", "y"))
     given = tapped.capture(x, where)

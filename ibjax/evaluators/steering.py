@@ -60,7 +60,7 @@ def steering(
   checks.at_least("examples", examples, 0)
 
   def assess(trained: Trained) -> dict[str, float]:
-    tapped, where, source = origin(trained, run, layer)
+    tapped, where, source, _ = origin(trained, run, layer)
     if tapped.targets:
       raise InputError("steering: the model predicts targets; this measures classes or tokens.")
     x = np.asarray(tapped.data(source, split)["x"])[: examples or None]

@@ -148,9 +148,8 @@ def _shown(
     x = np.asarray(data["x"])
     kind = "image" if x.ndim in (3, 4) and min(x.shape[1:3]) > 3 else "label"
     return None, "", "", Shown(kind, 1, x, _names(trained), labels)
-  tapped, layer, source = origin(trained, "", "")
+  tapped, layer, source, positions = origin(trained, "", "")
   x = np.asarray(tapped.data(source, split)["x"])
-  positions = max(len(y) // len(x), 1)
   if np.issubdtype(x.dtype, np.integer) and x.ndim == 2 and x.shape[1] == positions:
     return tapped, layer, source, Shown("text", positions, x, tapped.names, labels)
   kind = "image" if x.ndim in (3, 4) and min(x.shape[1:3]) > 3 else "label"

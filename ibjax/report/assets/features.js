@@ -23,7 +23,7 @@ const percent = (value) => `${+(100 * value).toPrecision(2)}%`;
 function gist(feature) {
   const first = feature.top[0];
   if (first.tokens) return first.tokens.slice(Math.max(0, first.at - 12), first.at + 1).map(plain).join("");
-  if (feature.classes) return feature.classes.map(([name]) => name).join(", ");
+  if (feature.classes) return feature.classes.map(([name]) => seen(name)).join(", ");
   if (feature.truth) return `true ${feature.truth[0][0]}, cosine ${number(feature.truth[0][1])}`;
   return `row ${first.row}`;
 }
@@ -141,7 +141,7 @@ function picture(example) {
   if (example.image) {
     parts.push(make("img", { src: D.images[example.image], alt: example.label ?? `row ${example.row}` }));
   }
-  const name = example.label ?? `row ${example.row}`;
+  const name = seen(example.label ?? `row ${example.row}`);
   parts.push(make("figcaption", {}, `${name} \u00b7 ${number(example.value)}`));
   return make("figure", {}, ...parts);
 }
