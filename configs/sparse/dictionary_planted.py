@@ -24,6 +24,12 @@ VARIANTS = {
   "top_k": (dict(k=4), 0.0),
   "batch_top_k": (dict(k=4.0), 0.0),
   "relu_l1": (dict(), 0.1),
+  "jump_relu": (dict(), 0.02),
+  "gated": (dict(), 0.1),
+  "matryoshka": (dict(k=4.0, groups=(16, 16, 32, 64)), 0.0),
+  "mutual_choice": (dict(k=4.0), 0.0),
+  "feature_choice": (dict(k=4.0), 0.0),
+  "matching_pursuit": (dict(k=4), 0.0),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ibjax.core.errors import ConfigError
+from ibjax.core.resolver import resolve
 from ibjax.core.types import Tree
 
 AXES = ("population", "data", "model")
@@ -99,6 +101,25 @@ def _axes_that_divide(batch_size: int, mesh: Mesh) -> str:
   sizes = [n for n in range(1, mesh.size + 1) if mesh.size % n == 0 and batch_size % n == 0]
   counts = ", ".join(str(size) for size in sizes)
   return f" So would config.mesh.data={counts}, with the rest of {mesh.size} on other axes."
+
+
+def spread(config: Mapping[str, Any], mesh: Mesh) -> Mapping[str, Any]:
+  """Tells a bottleneck over which devices its parameters and its batch lie, if it asks for that.
+
+  Args:
+    config: the resolved config.
+    mesh: the device mesh.
+
+  Returns:
+    The config itself where one device holds both, or for a bottleneck without a keyword "mesh";
+    else one that hands the mesh to it.
+  """
+  section = config.get("bottleneck", {})
+  if mesh.shape["data"] * mesh.shape["model"] == 1 or "fn" not in section:
+    return config
+  if "mesh" not in inspect.signature(resolve(section["fn"])).parameters:
+    return config
+  return {**config, "bottleneck": {**section, "mesh": mesh}}
 
 
 def path_name(path: tuple[Any, ...]) -> str:

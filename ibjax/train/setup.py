@@ -122,14 +122,15 @@ def build(
   _check_shares(source, splits, mesh)
   spec = _spec(config, source, splits, labels)
   check_scope(config, mesh)
-  program = resolve(config["program"])(scoped(config, mesh), mesh, spec)
+  placed = mesh_lib.spread(scoped(config, mesh), mesh)
+  program = resolve(config["program"])(placed, mesh, spec)
   hyper = hyper_lib.traced(config)
   _check_assessors(config, program, data_dir)
   shapes = jax.eval_shape(program.init, hyper)
   shardings = mesh_lib.state_shardings(shapes, config["sharding"], mesh)
   abstract = _abstract(shapes, shardings)
   runner = Runner(program, mesh, shardings)
-  plane = _plane(scoped(config, mesh), spec, splits)
+  plane = _plane(placed, spec, splits)
   return Setup(
     config=config,
     configs=(config,),
@@ -234,7 +235,8 @@ def build_population(
       "config.data.placement=resident if it fits, or use `ibjax sweep`, run by run."
     )
   for config in configs:  # the ranges of every member's values, before they are traced
-    resolve(first["program"])(scoped(config, run.mesh), run.mesh, run.spec)
+    placed = mesh_lib.spread(scoped(config, run.mesh), run.mesh)
+    resolve(first["program"])(placed, run.mesh, run.spec)
   mesh, size = run.mesh, len(configs)
   strategy = strategy or ("loop" if devices[0].platform == "cpu" else "vmap")
   if strategy not in STRATEGIES:

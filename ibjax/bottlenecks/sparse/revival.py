@@ -185,11 +185,14 @@ def resample(params: Tree, x: Array, value: Array, dead: Array, key: Array) -> T
   drawn = jax.random.categorical(rng.stream(key, "resample"), chance, shape=dead.shape)
   rows = (x - params["b_dec"])[drawn]
   rows = rows / jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
-  lengths = jnp.linalg.norm(params["W_enc"], axis=-1)
+  encoder = "W_enc" in params  # matching pursuit has none
+  lengths = jnp.linalg.norm(params["W_enc" if encoder else "W_dec"], axis=-1)
   living = jnp.sum(jnp.where(dead, 0.0, lengths)) / jnp.maximum(jnp.sum(~dead), 1)
   length = jnp.where(jnp.all(dead), 1.0, living)  # of none alive: as at the start
+  params = {**params, "W_dec": jnp.where(dead[:, None], rows, params["W_dec"])}
+  if not encoder:
+    return params
   new = {
-    "W_dec": jnp.where(dead[:, None], rows, params["W_dec"]),
     "W_enc": jnp.where(dead[:, None], ENCODER_SHARE * length * rows, params["W_enc"]),
     "b_enc": jnp.where(dead, 0.0, params["b_enc"]),
   }

@@ -144,7 +144,7 @@ def sparse(
   params: Any,
   x: Array,
   scores: Array,
-  values: Array,
+  values: Array | None,
   indices: Array,
   kept: Scalar,
   mesh: Any,
@@ -156,7 +156,7 @@ def sparse(
     params: of a dictionary.
     x: [n, dim].
     scores: [n, latents] pre-activations.
-    values: [n, k] those of the selected latents.
+    values: [n, k] those of the selected latents; None computes them.
     indices: [n, k] the selected latents, best first.
     kept: how many of them are active; may be traced.
     mesh: the device mesh; None for one device.
@@ -168,7 +168,7 @@ def sparse(
   given = linear.encode_at(
     values, indices, x - params["b_dec"], params["W_enc"], params["b_enc"], mesh
   )
-  active = jnp.where(jnp.arange(values.shape[1]) < kept, jax.nn.relu(given), 0.0)
+  active = jnp.where(jnp.arange(indices.shape[1]) < kept, jax.nn.relu(given), 0.0)
   still = jax.lax.stop_gradient(active)
   return dictionary.Activity(
     value=linear.decode_at(active, indices, params["W_dec"], mesh) + params["b_dec"],
