@@ -31,6 +31,15 @@ OVER_STEPS = (
   ("/nats", "nats", False),
   ("/i_ty_nats", "nats", False),
   ("/dim", "dimension", False),
+  ("/outliers", "eigenvalues above those of noise", False),
+  ("/outlier_energy", "their part of the sum", False),
+  ("/effective_rank", "effective rank", False),
+  ("/anisotropy", "mean cosine between hidden states", False),
+)
+# Endings of which several quantities of a layer may be tracked, so that their names are shown.
+OF_SEVERAL = (
+  *("/nats", "/i_ty_nats", "/dim"),
+  *("/outliers", "/outlier_energy", "/effective_rank", "/anisotropy"),
 )
 
 
@@ -262,9 +271,7 @@ def _curves(planes: Planes, ending: str, start: str = "") -> dict[str, np.ndarra
     layer = name.removesuffix(ending).partition("/")[2]
     if ending in ("/mean_norm", "/std_norm"):
       values = values / planes.columns[name.removesuffix(ending) + "/weight_norm"]
-    found[
-      f"{name.split('/')[0]} {layer}" if ending in ("/nats", "/i_ty_nats", "/dim") else layer
-    ] = values
+    found[f"{name.split('/')[0]} {layer}".strip() if ending in OF_SEVERAL else layer] = values
   return found
 
 
