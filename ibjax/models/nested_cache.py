@@ -200,7 +200,7 @@ def keys_and_values(
   return found
 
 
-def with_projections(params: Any, basis: Array, mean: Array, ranks: Array) -> dict[str, Any]:
+def with_projections(params: Any, basis: Array, mean: Array, ranks: Any) -> dict[str, Any]:
   """The parameters of a decoder of attention "nested_cache".
 
   Args:
@@ -223,7 +223,7 @@ def with_projections(params: Any, basis: Array, mean: Array, ranks: Array) -> di
       f"ranks lie in {int(np.min(ranks))}..{int(np.max(ranks))}, expected 0..{size}: a head has "
       f"{size} dimensions."
     )
-  mask = (jnp.arange(size) < ranks[..., None]).astype(jnp.float32)
+  mask = (jnp.arange(size) < jnp.asarray(ranks)[..., None]).astype(jnp.float32)
   found = dict(params)
   for layer in range(layers):
     block = params[f"block_{layer}"]
