@@ -2,14 +2,17 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ibjax.core.errors import ConfigError, InputError
-from ibjax.models.nested_cache import bases, nested_cache_bytes, principal
+from ibjax.models.capture import recording
+from ibjax.models.decoder import decoder
+from ibjax.models.nested_cache import bases, nested_cache_bytes, principal, with_projections
 from ibjax.models.nested_distillation import distil, nll, search_ranks
-from ibjax.programs.cache_compression import cache_compression
+from ibjax.programs import cache_compression as compression
 from tests.helpers import tiny
 from tests.trained_decoder import KEYWORDS, loss, tokens, trained
 
@@ -70,17 +73,14 @@ def test_ranks_keep_the_budget_and_cost_less_than_one_rank_for_all(granularity):
 def test_the_first_to_drop_is_the_one_that_costs_least():
   one = search_ranks(trained(), KEYWORDS, start(), tokens(seed=1, n=8), 0.97, levels=3, drops=1)
   assert np.sum(one < 6) == 1
-  from ibjax.models.capture import recording
-  from ibjax.models.decoder import decoder
-  from ibjax.models.nested_cache import with_projections
-
   model = decoder(**{**KEYWORDS, "attention": "nested_cache"})
 
+  @jax.jit
   def hidden(ranks):
     params = with_projections(trained(), bases(start()), start().mean, ranks)
     with recording() as record:
       model.apply(params, {}, tokens(seed=1, n=8), key=None, train=False)
-    return np.asarray(record["norm.out"])
+    return record["norm.out"]
 
   whole = hidden(np.full((2, 2, 2), 6))
   errors = {}
@@ -106,19 +106,20 @@ def test_what_does_not_fit_is_said(call, said):
     call()
 
 
-def test_a_run_compares_the_caches():
-  measurement = cache_compression(tiny(CONFIG, latent__scratch="6+4"))
-  done = {part: measurement.measure(part) for part in measurement.parts}
-  row = measurement.summarize(done)
-  assert list(done) == ["teacher", "latent 8+8", "scratch 6+4", "nested 50"]
+def test_a_run_compares_the_caches(monkeypatch):
+  def untrained(recipe, spec, split, config):
+    model = decoder(**{k: v for k, v in recipe["decoder"].items() if k != "fn"}, out=11)
+    return jax.jit(model.init)(jax.random.key(config["seed"]), jnp.asarray(split["x"][:1]))[0]
+
+  monkeypatch.setattr(compression, "train", untrained)
+  measurement = compression.cache_compression(tiny(CONFIG, latent__scratch="6+4"))
+  assert measurement.parts == ("teacher", "latent 8+8", "scratch 6+4", "nested 50")
+  row = measurement.summarize({p: measurement.measure(p) for p in measurement.parts[:3]})
   teacher = row["teacher_nll_nats"]
-  assert 0.3 < teacher < np.log(11) + 0.3
-  assert row["latent_8_8_nll_nats"] == pytest.approx(teacher, abs=1e-4)  # full rank
+  assert 1.0 < teacher < 5.0
+  assert row["latent_8_8_nll_nats"] == pytest.approx(teacher, abs=1e-5)  # full rank
   assert row["teacher_cache_bytes"] == row["latent_8_8_cache_bytes"] == 4 * 16
   assert row["scratch_6_4_cache_bytes"] == 4 * 10 and row["scratch_6_4_nll_nats"] != teacher
-  assert row["nested_50_pca_cache_bytes"] == 4 * 8
-  assert row["nested_50_trained_search_cache_bytes"] <= 4 * 8
-  assert jnp.isfinite(row["nested_50_trained_nll_nats"])
 
 
 @pytest.mark.parametrize(
@@ -133,4 +134,4 @@ def test_a_run_compares_the_caches():
 )
 def test_a_run_that_cannot_be_is_refused_before_training(override, said):
   with pytest.raises((ConfigError, InputError), match=said):
-    cache_compression(tiny(CONFIG, **override))
+    compression.cache_compression(tiny(CONFIG, **override))

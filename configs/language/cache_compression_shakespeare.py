@@ -1,6 +1,6 @@
 """What a smaller cache of keys and values costs a character model of Shakespeare.
 
-A decoder of 3 layers, 64 wide, 4 query heads on 2 heads of keys and values of 16, which keeps 192
+A decoder of 2 layers, 64 wide, 4 query heads on 2 heads of keys and values of 16, which keeps 128
 numbers a token, is trained; then its cache is made smaller by conversion to latent attention, and
 by nested orthogonal projections (principal components, or trained), with one rank for all heads or
 with ranks found per head. Latent attention of some of these sizes is trained from scratch too.
@@ -33,19 +33,21 @@ def get_config(argument: str = ""):
   c.data = ml_collections.ConfigDict(
     dict(tasks="text:tinyshakespeare:window=64,stride=16", n=256, n_test=512)
   )
-  c.training = ml_collections.ConfigDict(dict(steps=1500))
+  c.training = ml_collections.ConfigDict(dict(steps=1000))
   # RANK+ROTARY of conversions, and of latent attention that is trained from scratch.
-  c.latent = ml_collections.ConfigDict(dict(sizes="32+32,24+24,16+16,32+16", scratch="24+8,16+16"))
+  c.latent = ml_collections.ConfigDict(dict(sizes="32+32,24+32,16+32,32+16,16+16", scratch="16+16"))
   c.nested = ml_collections.ConfigDict(
-    dict(percents="75,50,25", steps=400, learning_rate=2e-3, levels=8, granularity="head")
+    dict(percents="75,50,25", steps=300, learning_rate=5e-3, levels=8, granularity="head")
   )
   c.recipe = base.language()
-  c.recipe.decoder.update(dict(layers=3, width=64, heads=4, kv_heads=2, hidden=256))
+  c.recipe.decoder.update(dict(layers=2, width=64, heads=4, kv_heads=2, hidden=256))
+  c.recipe.data.batch_size = 16
   c.recipe.optimizer.learning_rate = 4e-3
   c.recipe.schedule.warmup = "100 steps"
   if variant == "full":
     c.data.tasks = "text:tinyshakespeare:window=128,stride=32"
     c.training.steps = 2000
+    c.recipe.data.batch_size = 32
     c.recipe.decoder.update(dict(layers=4, width=128, hidden=512))
     c.recipe.optimizer.learning_rate = 2e-3
     c.latent.update(dict(sizes="64+64,48+48,32+32,64+32", scratch="48+16,32+32"))

@@ -67,12 +67,16 @@ def second_moments(params: Any, keywords: Keywords, tokens: Array) -> list[np.nd
     >>> [moment.shape for moment in second_moments(params, keywords, tokens)]
     [(8, 8), (8, 8)]
   """
-  with recording() as record:
-    decoder(**keywords).apply(params, {}, tokens, key=None, train=False)
+
+  @jax.jit
+  def run(params: Any) -> list[Array]:
+    with recording() as record:
+      decoder(**keywords).apply(params, {}, tokens, key=None, train=False)
+    return [record[f"block_{layer}/attention.in"] for layer in range(_layers(params))]
+
   found = []
-  for layer in range(_layers(params)):
-    x = np.asarray(record[f"block_{layer}/attention.in"], np.float64)
-    x = x.reshape(-1, x.shape[-1])
+  for given in run(params):
+    x = np.asarray(given, np.float64).reshape(-1, given.shape[-1])
     found.append(x.T @ x / len(x))
   return found
 

@@ -186,18 +186,22 @@ def keys_and_values(
   """
   from ibjax.models.decoder import decoder  # which knows this attention by its name
 
-  with recording() as record:
-    decoder(**keywords).apply(params, {}, tokens, key=None, train=False)
   positions, base = jnp.arange(tokens.shape[1]), float(keywords.get("rotary_base", 10_000))
-  found = []
-  for layer in range(sum(name.startswith("block_") for name in params)):
-    path = f"block_{layer}/attention"
-    key, value = (
-      record[f"{path}/{side}.out"].reshape(*tokens.shape, int(keywords.get("kv_heads", 4)), -1)
-      for side in SIDES
-    )
-    found.append((rotate(key, positions, base), value))
-  return found
+  shape = (*tokens.shape, int(keywords.get("kv_heads", 4)), -1)
+
+  @jax.jit
+  def run(params: Any) -> list[tuple[Array, Array]]:
+    with recording() as record:
+      decoder(**keywords).apply(params, {}, tokens, key=None, train=False)
+    return [
+      (
+        rotate(record[f"block_{i}/attention/key.out"].reshape(shape), positions, base),
+        record[f"block_{i}/attention/value.out"].reshape(shape),
+      )
+      for i in range(sum(name.startswith("block_") for name in params))
+    ]
+
+  return run(params)
 
 
 def with_projections(params: Any, basis: Array, mean: Array, ranks: Any) -> dict[str, Any]:
