@@ -13,6 +13,7 @@ from ibjax.data.sources import activations
 from ibjax.main import main
 from ibjax.train.activations import part, stream
 from ibjax.train.tap import open_run, tap
+from tests.helpers import tiny_setup
 
 HIDDEN = "encoder/dense_1.in"
 
@@ -54,6 +55,27 @@ def test_what_is_written_into_a_layer_is_what_the_model_goes_on_with(run):
   last = jax.device_get(state.ema or state.params)["decoder"]["dense_0"]
   found = tapped.outputs(x, "bottleneck.out", code)
   np.testing.assert_allclose(found, np.tile(last["bias"], (len(x), 1)), atol=1e-6)
+
+
+def test_layers_of_a_language_model_have_positions():
+  setup = tiny_setup(path="configs/language/decoder_shakespeare.py")
+  tapped = tap(setup, jax.jit(setup.program.init)(setup.hyper))
+  tokens = tapped.data("", "test")["x"][:5]
+  plain = tapped.outputs(tokens)
+  assert tokens.dtype == np.int32 and plain.shape == (5, 16, 11)
+  for layer in (
+    "block_0.out",
+    "block_1/attention/heads.out",
+  ):  # [n, t, w], [n, t, heads, w / heads]
+    given = tapped.capture(tokens, layer)
+    assert given.shape == (5, 16, 16)
+    np.testing.assert_allclose(tapped.outputs(tokens, layer, given), plain, atol=1e-5)
+    given[:, 9] += 1.0
+    changed = np.abs(tapped.outputs(tokens, layer, given) - plain).max(axis=(0, 2))
+    assert (changed[:9] < 1e-5).all() and changed[9] > 1e-3  # what comes before does not see it
+  live = part(setup, tapped, "block_0.out", setup.splits["test"], 5).read(np.arange(5))
+  np.testing.assert_array_equal(live["x"], tapped.capture(tokens, "block_0.out"))
+  assert live["y"].shape == (5, 16) and live["y"].min() >= 0
 
 
 def test_a_store_holds_what_is_captured_directly(run, tmp_path, capsys):

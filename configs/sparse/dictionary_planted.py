@@ -54,6 +54,8 @@ def get_config(argument: str = ""):
   c.eval.batch_size = 4096
   c.eval.samples = 1  # nothing is sampled
   c.checkpoint.every = "100 epochs"
+  c.assess.use = dict(fn="ibjax.evaluators.dictionary_use:dictionary_use")
+  c.assess.recovery = dict(fn="ibjax.evaluators.feature_recovery:feature_recovery")
   if variant == "full":
     c.data.source += ",n=1000000"
   if variant == "smoke":
