@@ -107,11 +107,11 @@ def test_what_does_not_fit_is_said(call, said):
 
 
 def test_a_run_compares_the_caches(monkeypatch):
-  def untrained(recipe, spec, split, config):
+  def untrained(recipe, spec, split, steps, seed):
     model = decoder(**{k: v for k, v in recipe["decoder"].items() if k != "fn"}, out=11)
-    return jax.jit(model.init)(jax.random.key(config["seed"]), jnp.asarray(split["x"][:1]))[0]
+    return jax.jit(model.init)(jax.random.key(seed), jnp.asarray(split["x"][:1]))[:1]
 
-  monkeypatch.setattr(compression, "train", untrained)
+  monkeypatch.setattr(compression.in_memory, "train", untrained)
   measurement = compression.cache_compression(tiny(CONFIG, latent__scratch="6+4"))
   assert measurement.parts == ("teacher", "latent 8+8", "scratch 6+4", "nested 50")
   row = measurement.summarize({p: measurement.measure(p) for p in measurement.parts[:3]})

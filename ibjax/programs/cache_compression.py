@@ -6,20 +6,17 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ibjax.core import checks
 from ibjax.core.errors import ConfigError
 from ibjax.core.resolver import resolve
-from ibjax.core.types import DataSpec, Measurement
+from ibjax.core.types import Measurement
 from ibjax.data import feed
 from ibjax.data import source as source_lib
 from ibjax.models import latent_attention, latent_conversion, nested_cache, nested_distillation
-from ibjax.programs import hyper as hyper_lib
-
-Tokens = dict[str, np.ndarray]
+from ibjax.programs import in_memory
 
 
 def cache_compression(config: Mapping[str, Any]) -> Measurement:
@@ -51,7 +48,7 @@ def cache_compression(config: Mapping[str, Any]) -> Measurement:
   Source: Meng et al. 2025 (arXiv:2502.07864) for the conversion; Lin et al. 2025
   (arXiv:2410.14731) for the nested cache.
   """
-  data, nested, recipe = config["data"], config["nested"], _recipe(config, {})
+  data, nested, recipe = config["data"], config["nested"], in_memory.with_decoder(config, {})
   for name, value in (("n", data["n"]), ("n_test", data["n_test"])):
     checks.at_least(f"config.data.{name}", value, 1)
   if recipe["decoder"].get("attention", "grouped_query") != "grouped_query":
@@ -60,27 +57,26 @@ def cache_compression(config: Mapping[str, Any]) -> Measurement:
       f"'{recipe['decoder']['attention']}'. Remove it; config.latent.scratch trains the other."
     )
   latent, scratch = (_sizes(config["latent"][name]) for name in ("sizes", "scratch"))
-  percents = [_whole("config.nested.percents", one) for one in _listed(nested["percents"])]
+  percents = in_memory.listed("config.nested.percents", nested["percents"], 100)
   source = source_lib.load(data["tasks"], None)
-  spec = _spec(source, config)
+  spec = in_memory.spec_of(source, config)
   for sizes in (None, *scratch):  # what does not fit is said before anything is trained
-    resolve(recipe["program"])(_recipe(config, _latent(sizes)), None, spec)
+    resolve(recipe["program"])(in_memory.with_decoder(config, _latent(sizes)), None, spec)
   keywords = {k: v for k, v in recipe["decoder"].items() if k != "fn"} | {"out": spec.num_classes}
 
   @functools.cache
-  def splits() -> dict[str, Tokens]:
+  def splits() -> dict[str, dict[str, np.ndarray]]:
     return {name: feed.read_all(source.splits[name]) for name in ("train", "test")}
 
   def joined(split: str, n: int) -> np.ndarray:
-    """[n, t + 1] whole windows with what follows, spread over a split."""
-    found = splits()[split]
-    whole = np.flatnonzero((found["y"] >= 0).all(axis=1))
-    rows = whole[np.linspace(0, len(whole) - 1, min(n, len(whole))).round().astype(int)]
-    return np.concatenate([found["x"][rows], found["y"][rows, -1:]], axis=1)
+    return in_memory.whole_windows(splits()[split], n)
 
   @functools.cache
   def trained(sizes: tuple[int, int] | None) -> Any:
-    return train(_recipe(config, _latent(sizes)), spec, splits()["train"], config)
+    own = in_memory.with_decoder(config, _latent(sizes))
+    return in_memory.train(
+      own, spec, splits()["train"], config["training"]["steps"], config["seed"]
+    )[-1]
 
   @functools.cache
   def principal() -> nested_cache.Projections:
@@ -169,82 +165,15 @@ def cache_compression(config: Mapping[str, Any]) -> Measurement:
   )
 
 
-def train(
-  recipe: Mapping[str, Any], spec: DataSpec, tokens: Tokens, config: Mapping[str, Any]
-) -> Any:
-  """Trains a language model in one compiled loop, without a folder.
-
-  Args:
-    recipe: the resolved config of the model and its update.
-    spec: the data's description.
-    tokens: {"x", "y"} [n, t] of the training split.
-    config: of `cache_compression`, for the number of steps and the seed.
-
-  Returns:
-    The decoder's parameters.
-  """
-  program = resolve(recipe["program"])(recipe, None, spec)
-  hyper = hyper_lib.traced(recipe)
-  x, y = jnp.asarray(tokens["x"]), jnp.asarray(tokens["y"])
-  batch, steps = recipe["data"]["batch_size"], config["training"]["steps"]
-  rng = np.random.default_rng(config["seed"])
-  epochs = -(-steps * batch // len(x))
-  rows = np.concatenate([rng.permutation(len(x)) for _ in range(epochs)])[: steps * batch]
-
-  @jax.jit
-  def run(hyper, rows):
-    def body(state, own):
-      given = {"x": x[own], "y": y[own], "mask": jnp.ones(batch, bool)}
-      return program.step(state, given, hyper), None
-
-    return jax.lax.scan(body, program.init(hyper), rows)[0].params["decoder"]
-
-  return run(hyper, jnp.asarray(rows.reshape(steps, batch)))
-
-
-def _recipe(config: Mapping[str, Any], decoder: Mapping[str, Any]) -> dict[str, Any]:
-  recipe = {**config["recipe"], "seed": config["seed"]}
-  return {**recipe, "decoder": {**recipe["decoder"], **decoder}}
-
-
 def _latent(sizes: tuple[int, int] | None) -> dict[str, Any]:
   if sizes is None:
     return {}
   return {"attention": "latent", "latent_rank": sizes[0], "rotary_dim": sizes[1]}
 
 
-def _spec(source: Any, config: Mapping[str, Any]) -> DataSpec:
-  if len(source.x_shape) != 1 or not source.num_classes:
-    raise ConfigError(
-      f"cache_compression needs windows of tokens, and '{config['data']['tasks']}' has inputs of "
-      f"{list(source.x_shape)}. Use a source of tokens: text, finite_state."
-    )
-  counts = np.bincount(source.train_labels, minlength=source.num_classes)
-  batch = config["recipe"]["data"]["batch_size"]
-  return DataSpec(
-    x_shape=source.x_shape,
-    x_dtype=source.x_dtype,
-    num_classes=source.num_classes,
-    label_probs=counts / counts.sum(),
-    steps_per_epoch=max(1, source.splits["train"].n // batch),
-    total_steps=config["training"]["steps"],
-    n_train=source.splits["train"].n,
-  )
-
-
-def _listed(text: str) -> list[str]:
-  return [part for part in str(text).split(",") if part]
-
-
-def _whole(name: str, text: str) -> int:
-  if not text.isdigit() or not 1 <= int(text) <= 100:
-    raise ConfigError(f"{name} has '{text}', expected whole numbers in 1..100, e.g. '50,25'.")
-  return int(text)
-
-
 def _sizes(text: str) -> list[tuple[int, int]]:
   found = []
-  for part in _listed(text):
+  for part in text.split(",") if text else ():
     rank, _, rotary = part.partition("+")
     if not (rank.isdigit() and rotary.isdigit()):
       raise ConfigError(f"'{part}' is no size of a latent; write RANK+ROTARY, e.g. '32+16'.")
