@@ -91,11 +91,13 @@ class Loop:
 class Worker:
   """The process that runs PyTorch."""
 
-  def __init__(self, python: pathlib.Path, problem: pathlib.Path):
-    script = pathlib.Path(__file__).with_name("torch_worker.py")
+  def __init__(
+    self, python: pathlib.Path, problem: pathlib.Path, *more: str, script: str = "torch_worker.py"
+  ):
+    path = pathlib.Path(__file__).with_name(script)
     env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     self.process = subprocess.Popen(
-      [str(python), str(script), str(problem)],
+      [str(python), str(path), str(problem), *more],
       env=env,
       text=True,
       stdin=subprocess.PIPE,

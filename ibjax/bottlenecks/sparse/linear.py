@@ -189,7 +189,7 @@ _decode.defvjp(_decode_forward, _decode_backward)
 
 def _combine(values: Array, indices: Array, weight: Array) -> Array:
   """sum_j values[n, j] weight[indices[n, j]], [n, d]."""
-  count = values.shape[1]
+  count, weight = values.shape[1], jnp.asarray(weight)  # a host's array cannot be indexed below
 
   def add(j, total):
     return total + values[:, j, None] * weight[indices[:, j]]

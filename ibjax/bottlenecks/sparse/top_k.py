@@ -22,6 +22,7 @@ def top_k(
   latents: int = 4096,
   k: int = 32,
   keep: Scalar | None = None,
+  used: Scalar | None = None,
   anneal_from: int = 0,
   anneal_steps: int = 0,
   tied: bool = True,
@@ -50,6 +51,8 @@ def top_k(
     k: active latents per example, the most that are; at most `latents`.
     keep: of these k, how many are kept; may be traced, so that a population over it is one
       program. None keeps all.
+    used: of the latents, how many are there, the first ones, at least k; may be traced, so that a
+      population over the width is one program. None uses all.
     anneal_from: number of active latents at the first step; falls linearly to k. 0 starts at k.
     anneal_steps: over how many steps.
     tied: start the encoder as the decoder's transpose.
@@ -84,14 +87,21 @@ def top_k(
   most = check_annealing(k, anneal_from, anneal_steps, latents)
   if keep is not None:
     checks.between("keep", keep, 0.0, float(k))
+  if used is not None:
+    checks.between("used", used, float(most), float(latents))
   shared = dictionary.Shared(dim, latents, tied, center, revival, dead_after, aux_k, mesh)
 
   def activate(params, own, x, *, key, train, step):
     scores = jax.lax.stop_gradient(dictionary.project(params, x))
+    there = True if used is None else jnp.arange(latents) < used
+    if used is not None:
+      scores = jnp.where(there, scores, -jnp.inf)
     size = most if train else k
     values, indices = selection.top_k(scores, size, mesh)
     kept = annealed(k if keep is None else keep, anneal_from, anneal_steps, step if train else None)
-    return sparse(params, x, scores, values, indices, kept, mesh, own)
+    found = sparse(params, x, scores, values, indices, kept, mesh, own)
+    # What is not there is not dead either.
+    return found._replace(fired=jnp.where(there, found.fired, 1.0))
 
   return dictionary.build(shared, activate)
 
