@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ def plan(
     DataError: a data set is absent, and needed.
   """
   experiment.budget(budget)
-  fingerprints: dict[str, str | None] = {}
+  found: dict[str, tuple[str, str | None]] = {}  # data sections -> the set's name, fingerprint
   runs: list[Planned] = []
   # Cells of one method share its code: reading it once is enough.
   code = functools.cache(lambda names: code_version(dict(names)))
@@ -75,8 +76,10 @@ def plan(
     except IbjaxError as error:
       raise ConfigError(f"{experiment.folder / 'runs.py'}, cell '{cell}': {error}") from error
     spec = config["data"]["tasks" if measures(config) else "source"]
-    if spec not in fingerprints:
-      fingerprints[spec] = _fingerprint(config, data_dir, need_data)
+    # A program that measures may read other sets beside it.
+    data = json.dumps([config[name] for name in ("data", "unlabelled") if name in config])
+    if data not in found:
+      found[data] = (spec, _fingerprint(config, data_dir, need_data))
     named = tuple((key, value) for key, value in flatten(config) if isinstance(value, str))
     for seed in seeds:
       argv = [*base, f"--config.seed={seed}"]
@@ -95,7 +98,7 @@ def plan(
           overrides=tuple(overrides(argv)),
           command=shlex.join(["ibjax", "train", *argv, f"--workdir={usual}"]),
           code=code(named),
-          fingerprint=fingerprints[spec],
+          fingerprint=found[data][1],
           folder=folder,
         )
       )
@@ -104,7 +107,8 @@ def plan(
   configs = {run.cell: run.config for run in runs}
   _check_axes(experiment, configs)
   _check_pooled(experiment, configs, runs)
-  return Plan(tuple(runs), tuple(spec for spec, found in fingerprints.items() if found is None))
+  absent = dict.fromkeys(spec for spec, fingerprint in found.values() if fingerprint is None)
+  return Plan(tuple(runs), tuple(absent))
 
 
 def _written(values: Mapping[str, Any]) -> list[str]:
@@ -116,9 +120,9 @@ def _written(values: Mapping[str, Any]) -> list[str]:
 
 
 def _fingerprint(config: Mapping[str, Any], data_dir: str | None, needed: bool) -> str | None:
-  if measures(config):
-    return resolve(config["program"])(config).data["fingerprint"]
   try:
+    if measures(config):
+      return resolve(config["program"])(config).data["fingerprint"]
     return source.load(config["data"]["source"], data_dir).fingerprint
   except DataError:
     if needed:
