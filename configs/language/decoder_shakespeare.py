@@ -1,4 +1,4 @@
-"""A character model of Shakespeare: a decoder of 4 layers, 128 wide, windows of 128 characters.
+"""A character model of Shakespeare: a decoder of 2 layers, 128 wide, windows of 128 characters.
 
 Paper: none; the data are Karpathy's tiny Shakespeare (2015), 1,115,394 characters of 65 kinds, the
 last tenth of which is the test split. Needs IBJAX_DATA_DIR with tinyshakespeare/input.txt.
@@ -20,8 +20,9 @@ def get_config(argument: str = ""):
   """Returns the recipe; `argument` is "", "full" or "smoke" (seconds)."""
   variant = base.choose_variant(argument)
   c = base.language()
-  c.decoder.update(dict(layers=4, width=128, heads=4, kv_heads=2, hidden=512))
-  c.optimizer.learning_rate = 2e-3
+  c.decoder.update(dict(layers=2, width=128, heads=4, kv_heads=4, hidden=512))
+  c.data.batch_size = 16
+  c.optimizer.learning_rate = 3e-3
   c.schedule.warmup = "100 steps"
   c.train.duration = "2000 steps"
   c.train.log_every = "100 steps"

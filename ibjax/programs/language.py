@@ -24,6 +24,7 @@ from ibjax.core.types import (
 from ibjax.evaluators.classification import classification
 from ibjax.metrics.mean import mean_state
 from ibjax.programs.frame import combine
+from ibjax.programs.settle_sites import settling_sites
 from ibjax.programs.tokens import init_parts, joined, parts, read, site_shapes
 from ibjax.programs.update import init_state, make_step
 
@@ -41,7 +42,8 @@ def language(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
 
   `config.sites` are patterns of layers, e.g. ("block_*/mlp", "block_*/attention/heads"), whose
   outputs go through a bottleneck of their own, made by `config.bottleneck` with the width of the
-  layer. The objective sees the codes of all sites as one, what they give per token summed.
+  layer. The objective sees the codes of all sites as one, what they give per token summed; metrics
+  of the bottlenecks are means over the sites.
 
   Use it with a source of tokens: text, finite_state.
 
@@ -102,9 +104,7 @@ def language(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
       scores["code_bits"] = code.bits
     for name, values in scores.items():
       metrics[name] = mean_state(name, values, mask)
-    for site, state in states["bottleneck"].items():
-      for name, value in state.get("metrics", {}).items() if isinstance(state, Mapping) else ():
-        metrics[f"{site}/{name}"] = mean_state(name, value, mask)
+    metrics.update(_site_metrics(states["bottleneck"]))
     nll = jnp.where(mask, scores["nll_nats"], 0.0).reshape(batch["y"].shape)
     return losses, metrics, {**states, "objective": terms.state}, logits, nll
 
@@ -143,7 +143,21 @@ def language(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
     logits, _, _ = read(built, weights(state), state.states, x, key, train=False)
     return {"logits": logits}
 
-  return Program(init, make_step(loss, config, spec), evaluate, predict, forward)
+  step = make_step(loss, config, spec)
+  if any(bottleneck.settle is not None for bottleneck in checked.sites.values()):
+    step = settling_sites(step, lambda hyper: parts(config, spec, hyper, shapes))
+  return Program(init, step, evaluate, predict, forward)
+
+
+def _site_metrics(states: Mapping[str, Any]) -> MetricState:
+  """The metrics of the bottlenecks at all sites, each a mean over those that have it."""
+  found: dict[str, list[Array]] = {}
+  for state in states.values():
+    for name, value in state.get("metrics", {}).items():
+      found.setdefault(name, []).append(value)
+  return {
+    name: (sum(values[1:], values[0]), jnp.float32(len(values))) for name, values in found.items()
+  }
 
 
 def _check(config: Mapping[str, Any], spec: DataSpec) -> None:

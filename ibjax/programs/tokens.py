@@ -163,6 +163,35 @@ def read(
   return logits.astype(jnp.float32), codes, {**states, "decoder": decoder, "bottleneck": new}
 
 
+def features_of(
+  built: Parts, params: Tree, states: Tree, tokens: Array, key: Array
+) -> dict[str, Array]:
+  """What enters the bottlenecks of all sites, in training mode.
+
+  Args:
+    built: the parts.
+    params: {"decoder", "bottleneck", ...}.
+    states: the same names.
+    tokens: [n, t] integers.
+    key: of the noise.
+
+  Returns:
+    Path of a site -> [n t, width].
+  """
+  found: dict[str, Array] = {}
+
+  def watched(path, bottleneck):
+    def apply(params, state, features, **options):
+      found[path] = features
+      return bottleneck.apply(params, state, features, **options)
+
+    return bottleneck._replace(apply=apply)
+
+  watching = built._replace(sites={path: watched(path, b) for path, b in built.sites.items()})
+  read(watching, params, states, tokens, key, train=True)
+  return found
+
+
 def joined(codes: Mapping[str, Code], rows: int) -> Code:
   """What all sites let through of each token, as one code.
 
@@ -172,7 +201,7 @@ def joined(codes: Mapping[str, Code], rows: int) -> Code:
 
   Returns:
     A `Code`: values side by side; rates and bits summed over the sites, None where one has none;
-    of the aux, what every site has per token, summed.
+    of the aux, the floats that every site has per token, summed.
   """
   if not codes:
     return Code(jnp.zeros((rows, 0)), None, None, {})
@@ -182,7 +211,14 @@ def joined(codes: Mapping[str, Code], rows: int) -> Code:
     return None if any(value is None for value in values) else sum(values[1:], values[0])
 
   shared = set.intersection(*(set(code.aux) for code in all_codes))
-  per_token = {name for name in shared if all(c.aux[name].shape == (rows,) for c in all_codes)}
+  per_token = {
+    name
+    for name in shared
+    if all(
+      code.aux[name].shape == (rows,) and jnp.issubdtype(code.aux[name].dtype, jnp.floating)
+      for code in all_codes
+    )
+  }
   return Code(
     jnp.concatenate([code.value for code in all_codes], axis=-1),
     total([code.rate for code in all_codes]),
