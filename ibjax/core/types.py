@@ -178,6 +178,7 @@ class Program(NamedTuple):
       for a program whose models cannot be assessed.
     gradient: `gradient(state, x, y, number, hyper) -> [n, ...]`, see `Trained.gradient`.
     decode: `decode(state, code, number, hyper) -> [n, c]`, see `Trained.decode`.
+    functions: name -> `function(state, hyper, ...)`, compiled by itself; see `Trained.functions`.
   """
 
   init: Callable[..., Any]
@@ -187,6 +188,7 @@ class Program(NamedTuple):
   forward: Callable[..., dict[str, Array]] | None = None
   gradient: Callable[..., Array] | None = None
   decode: Callable[..., Array] | None = None
+  functions: Mapping[str, Callable[..., Any]] | None = None
 
 
 class Tapped(NamedTuple):
@@ -242,6 +244,10 @@ class Trained(NamedTuple):
       as host arrays.
     open: `open(folder) -> Tapped`, the model of another run, e.g. of that whose activations these
       are; None where there is no such.
+    functions: what else the program's models can do, by name; a language model has "read" and
+      "generate", see `ibjax.programs.interventions`.
+    names: of the classes or tokens; () for targets.
+    folder: the run's, in which an assessor may leave a file for its page; None of a population.
   """
 
   data: Callable[[str, str], dict[str, Any]]
@@ -256,6 +262,9 @@ class Trained(NamedTuple):
   decode: Callable[[Any], Any] | None = None
   params: Mapping[str, Any] | None = None
   open: Callable[[str], Tapped] | None = None
+  functions: Mapping[str, Callable[..., Any]] | None = None
+  names: tuple[str, ...] = ()
+  folder: Any = None
 
 
 class Measurement(NamedTuple):

@@ -24,6 +24,7 @@ from ibjax.core.types import (
 from ibjax.evaluators.classification import classification
 from ibjax.metrics.mean import mean_state
 from ibjax.programs.frame import combine
+from ibjax.programs.interventions import functions
 from ibjax.programs.settle_sites import settling_sites
 from ibjax.programs.tokens import init_parts, joined, parts, read, site_shapes
 from ibjax.programs.update import init_state, make_step
@@ -146,7 +147,8 @@ def language(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
   step = make_step(loss, config, spec)
   if any(bottleneck.settle is not None for bottleneck in checked.sites.values()):
     step = settling_sites(step, lambda hyper: parts(config, spec, hyper, shapes))
-  return Program(init, step, evaluate, predict, forward)
+  more = functions(config, spec, shapes)
+  return Program(init, step, evaluate, predict, forward, functions=more)
 
 
 def _site_metrics(states: Mapping[str, Any]) -> MetricState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -59,8 +60,7 @@ def parts(
     )
   sites = {}
   for path, shape in shapes.items():
-    heads = {"heads": shape[2]} if len(shape) == 4 else {}
-    sites[path] = bind(section, dim=_width(shape), **heads)
+    sites[path] = bind(section, dim=math.prod(shape[2:]), **heads_of(shape))
   objective = bind(hyper_lib.section(config, "objective", hyper))
   return Parts(_model(config, spec, hyper), sites, objective)
 
@@ -227,6 +227,18 @@ def joined(codes: Mapping[str, Code], rows: int) -> Code:
   )
 
 
+def heads_of(shape: tuple[int, ...]) -> dict[str, int]:
+  """What a bottleneck is told of the heads of its layer.
+
+  Args:
+    shape: of the layer's output.
+
+  Returns:
+    {"heads": n} of [n, t, heads, d]; {} of [n, t, width].
+  """
+  return {"heads": shape[2]} if len(shape) == 4 else {}
+
+
 def site_key(path: str) -> str:
   """The name of a site in the tree of parameters, where slashes part levels.
 
@@ -247,7 +259,3 @@ def _model(config: Mapping[str, Any], spec: DataSpec, hyper: Mapping[str, Any]) 
       "config.train.compute_dtype. Remove them."
     )
   return bind(section, out=spec.num_classes, dtype=config["train"]["compute_dtype"])
-
-
-def _width(shape: tuple[int, ...]) -> int:
-  return shape[-1] if len(shape) == 3 else shape[-1] * shape[-2]

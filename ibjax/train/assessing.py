@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -23,26 +24,28 @@ from ibjax.train.setup import Setup
 Found = dict[str, dict[str, float]]
 
 
-def assessor(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Found]:
+def assessor(setup: Setup) -> Callable[..., Found]:
   """Returns what measures trained models of a setup; compiled once for all its members.
 
   Args:
     setup: the run, or the population.
 
   Returns:
-    `assess(config, state) -> {name: {metric: value}}` for a resolved config of the setup and its
-    own state; {} when `config.assess` asks for nothing.
+    `assess(config, state, folder=None) -> {name: {metric: value}}` for a resolved config of the
+    setup, its own state and the run's folder; {} when `config.assess` asks for nothing.
 
   Raises:
     ConfigError: an assessor asks for a split that its source lacks.
   """
   asked = setup.config.get("assess", {})
   if not asked:
-    return lambda config, state: {}
+    return lambda config, state, folder=None: {}
   see = viewer(setup)
 
-  def assess(config: Mapping[str, Any], state: TrainState) -> Found:
-    trained = see(config, state)
+  def assess(
+    config: Mapping[str, Any], state: TrainState, folder: pathlib.Path | None = None
+  ) -> Found:
+    trained = see(config, state)._replace(folder=folder)
     assessors = {name: bind(hyper_lib.section(asked, name, {})) for name in asked}
     return {
       name: {metric: float(value) for metric, value in measure(trained).items()}
@@ -56,7 +59,7 @@ def viewer(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Trained]:
   """Returns what makes functions on host arrays of a trained model; compiled once for all members.
 
   Args:
-    setup: the run, or the population; its program has `forward` and `gradient`.
+    setup: the run, or the population; its program has `forward`.
 
   Returns:
     `see(config, state) -> Trained` for a resolved config of the setup and its own state.
@@ -65,13 +68,16 @@ def viewer(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Trained]:
     ConfigError: later, when data of a split are asked for that its source lacks.
   """
   program = setup.program
-  assert program.forward is not None and program.gradient is not None  # checked by `build`
-  forward, gradient = jax.jit(program.forward), jax.jit(program.gradient)
+  assert program.forward is not None  # checked by `build`
+  forward = jax.jit(program.forward)
+  gradient = jax.jit(program.gradient) if program.gradient is not None else None
   decode = jax.jit(program.decode) if program.decode is not None else None
   everywhere = NamedSharding(setup.mesh, PartitionSpec())
   whole = jax.jit(lambda state: state, out_shardings=everywhere)
   size = setup.config["eval"]["batch_size"]
   value_range = tuple(setup.config["data"]["value_range"])
+  tokens = setup.spec.x_dtype == np.int32
+  x_dtype = np.int32 if tokens else np.float32
 
   @functools.lru_cache(maxsize=8)
   def data(name: str, split: str = "test") -> dict[str, np.ndarray]:
@@ -81,6 +87,8 @@ def viewer(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Trained]:
     if split not in splits:
       raise ConfigError(unknown(f"split of '{name or setup.source.name}'", split, splits))
     found = feed.read_all(splits[split])
+    if tokens:
+      return found
     return {**found, "x": np.asarray(feed.to_float(jnp.asarray(found["x"]), value_range))}
 
   def see(config: Mapping[str, Any], state: TrainState) -> Trained:
@@ -91,11 +99,15 @@ def viewer(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Trained]:
     def run(x: np.ndarray) -> dict[str, np.ndarray]:
       parts = [
         {name: np.asarray(value)[:n] for name, value in forward(own, rows, i, hyper).items()}
-        for i, (n, rows) in enumerate(batches(np.asarray(x, np.float32), size))
+        for i, (n, rows) in enumerate(batches(np.asarray(x, x_dtype), size))
       ]
       return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def slope(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+      if gradient is None:
+        raise ConfigError(
+          f"config.assess asks for gradients by the input, which {config['program']} has not."
+        )
       pairs = zip(batches(np.asarray(x, np.float32), size), batches(np.asarray(y), size))
       parts = [
         np.asarray(gradient(own, rows, labels, i, hyper))[:n]
@@ -108,6 +120,10 @@ def viewer(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Trained]:
       rows = enumerate(batches(np.asarray(code, np.float32), size))
       return np.concatenate([np.asarray(decode(own, x, i, hyper))[:n] for i, (n, x) in rows])
 
+    functions = {
+      name: functools.partial(function, own, hyper)
+      for name, function in (program.functions or {}).items()
+    }
     return Trained(
       data=data,
       forward=run,
@@ -120,6 +136,8 @@ def viewer(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Trained]:
       target_scale=setup.source.target_scale,
       decode=None if decode is None else read,
       params=own.params if config["train"]["ema"] is None else own.ema,
+      functions=functions,
+      names=tuple(setup.source.class_names),
       open=functools.partial(open_tapped, data_dir=setup.data_dir),
     )
 

@@ -161,7 +161,7 @@ def _check_assessors(
     parameter = inspect.signature(resolve(section["fn"])).parameters.get("sources")
     for source in section.get("sources", parameter.default if parameter else ()):
       source_lib.load(source, data_dir)
-  if asked and (program.forward is None or program.gradient is None):
+  if asked and program.forward is None:
     raise ConfigError(
       f"config.program='{config['program']}' gives no model that config.assess could look at. "
       "Remove config.assess's keys."

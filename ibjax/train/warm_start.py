@@ -1,20 +1,26 @@
 """Starting a run from another's parameters, as beta continuation does.
 
-`config.warm_start` names the folder of a finished run of the same model. Parameters, moving
-statistics and averaged weights are taken over; the step, the optimiser and the schedules start
-anew.
+`config.warm_start` names the folder of a finished run of the same model, or, of a language model
+with bottlenecks at its layers (`config.sites`), of the same decoder without: they start afresh.
+Parameters, moving statistics and averaged weights are taken over; the step, the optimiser and the
+schedules start anew.
 """
 
 from __future__ import annotations
 
+import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
+from ibjax.core.config import difference
 from ibjax.core.errors import CheckpointError, ConfigError
-from ibjax.core.types import TrainState
+from ibjax.core.types import TrainState, Tree
 from ibjax.train.checkpoint import Checkpoints
-from ibjax.train.setup import Setup
+from ibjax.train.setup import Setup, build
 
 
 def warm_start_folder(config: Mapping[str, Any], folder: pathlib.Path) -> pathlib.Path | None:
@@ -56,11 +62,12 @@ def warm_state(setup: Setup, config: Mapping[str, Any], folder: pathlib.Path) ->
       f"{told}: {source} {what}. It must be the folder of a finished run, absolute or relative to "
       f"{folder.resolve().parent}."
     )
+  solo = _abstract(setup, config, source, told)
   checkpoints = Checkpoints(
     source / "checkpoints", keep=1, best="", report=lambda text: None, read_only=True
   )
   try:
-    restored = checkpoints.restore(setup.solo)
+    restored = checkpoints.restore(solo)
   except CheckpointError as error:
     raise ConfigError(f"{told}: {error}") from error
   finally:
@@ -73,6 +80,8 @@ def warm_state(setup: Setup, config: Mapping[str, Any], folder: pathlib.Path) ->
 def take_over(fresh: TrainState, given: TrainState) -> TrainState:
   """A fresh state with the parameters, statistics and averages of another.
 
+  Parts of which the other has nothing, as bottlenecks at sites that it does not have, stay fresh.
+
   Args:
     fresh: a state of step 0.
     given: the state to start from.
@@ -80,4 +89,37 @@ def take_over(fresh: TrainState, given: TrainState) -> TrainState:
   Returns:
     The state; step, optimiser and metrics are the fresh one's.
   """
-  return fresh._replace(params=given.params, states=given.states, ema=given.ema)
+  params, states = _merged(fresh.params, given.params), _merged(fresh.states, given.states)
+  ema = ()
+  if fresh.ema:  # a copy: the two trees are donated, and one buffer cannot be given away twice
+    ema = _merged(fresh.ema, given.ema or jax.tree.map(jnp.copy, given.params))
+  return fresh._replace(params=params, states=states, ema=ema)
+
+
+def _merged(fresh: Tree, given: Tree) -> Tree:
+  return {
+    part: given[part] if jax.tree.leaves(given[part]) or not jax.tree.leaves(own) else own
+    for part, own in fresh.items()
+  }
+
+
+def _abstract(
+  setup: Setup, config: Mapping[str, Any], source: pathlib.Path, told: str
+) -> TrainState:
+  """The shapes of the state that a run left: those of the run to start, or of its bare decoder."""
+  sites = config.get("sites")
+  if not sites:
+    return setup.solo
+  old = json.loads((source / "manifest.json").read_text())["config"]
+  if "sites" not in old or old["sites"]:
+    return setup.solo
+  bare = build(old, setup.data_dir, list(setup.mesh.devices.flat)).solo
+  found, wanted = (
+    jax.tree.map(lambda leaf: leaf.shape, solo.params["decoder"]) for solo in (bare, setup.solo)
+  )
+  if found != wanted:
+    lines = difference({"decoder": old["decoder"]}, {"decoder": config["decoder"]})
+    raise ConfigError(
+      f"{told} is a run of another decoder, or of other tokens:\n  " + "\n  ".join(lines)
+    )
+  return bare

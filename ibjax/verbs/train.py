@@ -169,7 +169,7 @@ def finish(
   """
   values = loop.predictions(setup, state, "test")
   last = {**lines.last, **loop.evaluate_train_split(setup, state)}
-  last |= assessor(setup)(setup.config, state)
+  last |= assessor(setup)(setup.config, state, workdir)
   if jax.process_index() != 0:
     return
   lines.close()

@@ -1,0 +1,149 @@
+"""What a trained language model can be asked: to read and to go on, with codes set by hand."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ibjax.core import rng
+from ibjax.core.errors import InputError, unknown
+from ibjax.core.resolver import resolve
+from ibjax.core.types import DataSpec, TrainState
+from ibjax.models.generation import at_temperature, generate
+from ibjax.models.sites import replacing
+from ibjax.programs import hyper as hyper_lib
+from ibjax.programs.tokens import Parts, heads_of, parts, site_key
+
+Array = jax.Array
+
+
+def functions(
+  config: Mapping[str, Any], spec: DataSpec, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Callable[..., Any]]:
+  """Makes "read" and "generate" of a language program.
+
+  `read(state, hyper, tokens [n, t], on={}, off={}, refill=True) -> {"logits" [n, t, c], "indices":
+  {site: [n, t, heads, k]}}`. `generate(state, hyper, prompt [n, p], length, seed=0,
+  temperature=1.0, on={}, off={}, refill=True) -> tokens [n, length]`. Both are on host arrays;
+  sites are named as in the tree of parameters, e.g. "block_0.mlp". `on` sets codes: site -> [n, t,
+  heads, m] int32 (t = length to generate), -1 where none is set; `off` switches codes off
+  everywhere: site -> [heads, codes] bool. A bottleneck whose file has no `intervention` takes part
+  in neither, and gives no indices.
+
+  Args:
+    config: the resolved config.
+    spec: the data's description.
+    shapes: of the sites, see `ibjax.programs.tokens.site_shapes`.
+
+  Returns:
+    Name -> function.
+  """
+  section = hyper_lib.section(config, "bottleneck", {})
+  module = resolve(section["fn"]).__module__
+  paths = {site_key(path): path for path in shapes}
+  makers = {}
+  if shapes and _offers(module):
+    given = {name: value for name, value in section.items() if name != "fn"}
+    make = resolve(f"{module}:intervention")
+    makers = {
+      path: make(**given, dim=int(np.prod(shape[2:])), **heads_of(shape))
+      for path, shape in shapes.items()
+    }
+
+  def surrounding(built: Parts, weights, states, on, off, refill, found):
+    def through(path):
+      name, bottleneck = site_key(path), built.sites[path]
+      params = weights["bottleneck"][name]
+
+      def replace(out):
+        features = out.reshape(-1, bottleneck.features)
+        if path in makers:
+          heads, codes = params["codebook"].shape[:2]
+          set_on = on[name] if name in on else jnp.full((*out.shape[:2], heads, 1), -1)
+          set_off = off[name] if name in off else jnp.zeros((heads, codes), bool)
+          set_on = set_on.reshape(features.shape[0], heads, -1)
+          value, indices = makers[path](params, features, set_on, set_off, refill)
+          found[name] = indices.reshape(*out.shape[:2], heads, -1)
+        else:
+          code, _ = bottleneck.apply(
+            params, states["bottleneck"][name], features, key=rng.root_key(0), train=False
+          )
+          value = code.value
+        return value.reshape(out.shape).astype(out.dtype)
+
+      return replace
+
+    return replacing({path: through(path) for path in shapes})
+
+  def check(on, off):
+    for name in (*on, *off):
+      if paths.get(name) not in makers:
+        known = tuple(site_key(path) for path in makers)
+        raise InputError(unknown("site with codes to set", name, known))
+
+  def weights_of(state: TrainState):
+    return state.params if config["train"]["ema"] is None else state.ema
+
+  @functools.partial(jax.jit, static_argnames="refill")
+  def reading(weights, states, hyper, tokens, on, off, refill):
+    built = parts(config, spec, hyper, shapes)
+    found: dict[str, Array] = {}
+    with surrounding(built, weights, states, on, off, refill, found):
+      logits, _ = built.model.apply(
+        weights["decoder"], states["decoder"], tokens, key=rng.root_key(0), train=False
+      )
+    return {"logits": logits.astype(jnp.float32), "indices": found}
+
+  @functools.partial(jax.jit, static_argnames=("length", "greedy", "refill"))
+  def generating(
+    weights, states, hyper, prompt, length, seed, temperature, greedy, on, off, refill
+  ):
+    built = parts(config, spec, hyper, shapes)
+
+    def within(position, call):
+      here = {
+        name: jax.lax.dynamic_slice_in_dim(codes, position, 1, axis=1) for name, codes in on.items()
+      }
+      with surrounding(built, weights, states, here, off, refill, {}):
+        return call()
+
+    choose = at_temperature(0.0 if greedy else temperature)
+    key = rng.stream(rng.root_key(seed), "generate")
+    return generate(built.model, weights["decoder"], prompt, length, key, choose, within)
+
+  def read(state, hyper, tokens, on=None, off=None, refill=True):
+    on, off = on or {}, off or {}
+    check(on, off)
+    found = reading(weights_of(state), state.states, hyper, jnp.asarray(tokens), on, off, refill)
+    return jax.device_get(found)
+
+  def go_on(state, hyper, prompt, length, seed=0, temperature=1.0, on=None, off=None, refill=True):
+    on, off = on or {}, off or {}
+    check(on, off)
+    greedy = temperature == 0
+    drawn = generating(
+      weights_of(state),
+      state.states,
+      hyper,
+      jnp.asarray(prompt, jnp.int32),
+      length,
+      seed,
+      jnp.float32(temperature if temperature else 1.0),
+      greedy,
+      on,
+      off,
+      refill,
+    )
+    return np.asarray(drawn)
+
+  return {"read": read, "generate": go_on}
+
+
+def _offers(module: str) -> bool:
+  return hasattr(importlib.import_module(module), "intervention")
