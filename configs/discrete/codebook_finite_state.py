@@ -1,4 +1,34 @@
-"""x"""
+"""Codebook features on walks over a state machine: codes that stand for states, and move the model.
+
+Paper: Tamkin, Taufeeque and Goodman 2024, "Codebook features" (arXiv:2310.17230), section 4: 100
+states of 10 successors, walks of 128 tokens, 4 layers 128 wide, 1,000 codes per codebook with k = 1
+at every attention head and MLP, batches of 512 walks, 20,000 steps. The default is smaller: 30
+states of 3 successors, 2 layers 64 wide, 200 codes. As published, the loss is the cross-entropy
+plus the codes' squared distances ("aeloss"); dead codes are revived here, in the paper they are
+not.
+
+Command: ibjax train --config=configs/discrete/codebook_finite_state.py --workdir=runs/machine
+
+Expected on the test split, as measured of seed 0 (5 seeds, mean ± standard deviation: not
+measured). Walks drawn by the model:
+  transitions along an edge       87.1 % (of the first pair 94 %; by chance 10 %)
+  cross-entropy                   0.642 nats a digit
+Codes at the last digit of a state:
+  purity of the state             MLPs 97.7 and 90.0 %, attention heads 73.4 and 80.2 %
+  dead codes                      8.7 %
+  mass on the wanted successors   12.3 % before, 36.3 % with the state's codes set in all layers,
+                                  39.4 % with another walk's own codes there, 98.0 % in that walk
+  most likely next state wanted   13 % before, 37 % after
+  Jensen-Shannon divergence       0.600 nats before, 0.430 after
+Codes are set at the last digit alone. Later positions also read the first digit of the old state,
+which is why the model moves in part: with states of one digit (`smoke`, 150 steps) it moves in
+more than 9 of 10 pairs, as a test holds.
+
+Time: 18 minutes for 1,500 steps on 2 cores that others used too.
+
+Arguments: `full` is the paper's size, not measured (its own figures are not at hand); its walks are
+200,000 drawn once, in the paper they are drawn anew for every batch. `smoke` is 10 states, seconds.
+"""
 
 from ibjax.core import config as base
 

@@ -5,9 +5,14 @@ last tenth of which is the test split. Needs IBJAX_DATA_DIR with tinyshakespeare
 
 Command: ibjax train --config=configs/language/decoder_shakespeare.py --workdir=runs/shakespeare
 
-Expected over 5 seeds (mean ± standard deviation): not measured yet.
+Expected on the test split, each character once, as measured of seed 0 (5 seeds, mean ± standard
+deviation: not measured):
+  cross-entropy    1.616 nats a character (2.331 bits)
+  error            47.9 %
+  I(Y;Z) at least  1.693 nats: what the context says of the next character
 
-Time: not measured yet.
+Time: 31 minutes for 2,000 steps on 2 cores that others used too (1.1 steps of 16 windows a second;
+2.3 a second where they were free).
 
 Arguments: `full` is 6 layers, 384 wide, windows of 256 (not measured). `smoke` is a small decoder
 on walks over a state machine, in seconds.

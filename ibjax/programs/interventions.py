@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ibjax.core import rng
+from ibjax.core import checks, rng
 from ibjax.core.errors import InputError, unknown
 from ibjax.core.resolver import resolve
 from ibjax.core.types import DataSpec, TrainState
@@ -46,7 +46,6 @@ def functions(
   """
   section = hyper_lib.section(config, "bottleneck", {})
   module = resolve(section["fn"]).__module__
-  paths = {site_key(path): path for path in shapes}
   makers = {}
   if shapes and _offers(module):
     given = {name: value for name, value in section.items() if name != "fn"}
@@ -64,12 +63,9 @@ def functions(
       def replace(out):
         features = out.reshape(-1, bottleneck.features)
         if path in makers:
-          heads, codes = params["codebook"].shape[:2]
-          set_on = on[name] if name in on else jnp.full((*out.shape[:2], heads, 1), -1)
-          set_off = off[name] if name in off else jnp.zeros((heads, codes), bool)
-          set_on = set_on.reshape(features.shape[0], heads, -1)
-          value, indices = makers[path](params, features, set_on, set_off, refill)
-          found[name] = indices.reshape(*out.shape[:2], heads, -1)
+          set_on = on[name].reshape(features.shape[0], *on[name].shape[2:])
+          value, indices = makers[path](params, features, set_on, off[name], refill)
+          found[name] = indices.reshape(*out.shape[:2], *indices.shape[1:])
         else:
           code, _ = bottleneck.apply(
             params, states["bottleneck"][name], features, key=rng.root_key(0), train=False
@@ -81,11 +77,23 @@ def functions(
 
     return replacing({path: through(path) for path in shapes})
 
-  def check(on, off):
+  def filled(weights, on, off, n: int, t: int):
+    """All sites' codes that are on and off, in one shape, so that one program serves any choice."""
+    on, off = on or {}, off or {}
+    known = tuple(site_key(path) for path in makers)
     for name in (*on, *off):
-      if paths.get(name) not in makers:
-        known = tuple(site_key(path) for path in makers)
+      if name not in known:
         raise InputError(unknown("site with codes to set", name, known))
+    m, all_on, all_off = max([1, *(np.shape(codes)[-1] for codes in on.values())]), {}, {}
+    for name in known:
+      heads, codes = weights["bottleneck"][name]["codebook"].shape[:2]
+      all_on[name] = np.full((n, t, heads, m), -1, np.int32)
+      if name in on:
+        checks.shape(f"the codes on at {name}", on[name], (n, t, heads, None))
+        all_on[name][..., : np.shape(on[name])[-1]] = on[name]
+      all_off[name] = np.asarray(off.get(name, np.zeros((heads, codes), bool)))
+      checks.shape(f"the codes off at {name}", all_off[name], (heads, codes))
+    return all_on, all_off
 
   def weights_of(state: TrainState):
     return state.params if config["train"]["ema"] is None else state.ema
@@ -118,17 +126,16 @@ def functions(
     return generate(built.model, weights["decoder"], prompt, length, key, choose, within)
 
   def read(state, hyper, tokens, on=None, off=None, refill=True):
-    on, off = on or {}, off or {}
-    check(on, off)
-    found = reading(weights_of(state), state.states, hyper, jnp.asarray(tokens), on, off, refill)
+    weights, tokens = weights_of(state), jnp.asarray(tokens)
+    on, off = filled(weights, on, off, *tokens.shape)
+    found = reading(weights, state.states, hyper, tokens, on, off, refill)
     return jax.device_get(found)
 
   def go_on(state, hyper, prompt, length, seed=0, temperature=1.0, on=None, off=None, refill=True):
-    on, off = on or {}, off or {}
-    check(on, off)
-    greedy = temperature == 0
+    weights, greedy = weights_of(state), temperature == 0
+    on, off = filled(weights, on, off, len(prompt), length)
     drawn = generating(
-      weights_of(state),
+      weights,
       state.states,
       hyper,
       jnp.asarray(prompt, jnp.int32),

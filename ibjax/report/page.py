@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ibjax.core.files import write_text
-from ibjax.report import features
+from ibjax.report import codes, features
 from ibjax.report.page_style import SCRIPT, STYLE
 from ibjax.report.plots import make_pictures
 from ibjax.report.row import Cell, bits, data_name, method_name, number, percent, row_cells
@@ -83,6 +83,7 @@ def render(run: Run, pictures: Mapping[str, pathlib.Path]) -> str:
     _command(run),
     _pictures(pictures),
     features.section(described) if described else "",
+    codes.section(run.path),
     _sparks(run),
     _config(run),
     _provenance(run),
