@@ -115,20 +115,30 @@ def test_evaluation_is_the_mean_over_all_tokens_whatever_the_batches(text):
   assert not token_nll[~counted].any()
 
 
-def test_a_run_that_stops_goes_on_bit_for_bit_and_devices_agree(tmp_path, monkeypatch):
-  straight = train(tiny_setup(**SHORT), tmp_path / "straight")
+def test_a_run_that_stops_goes_on_bit_for_bit(tmp_path, monkeypatch):
+  # With a codebook that revives its dead codes, before and after the stop.
+  codes = dict(
+    sites=("block_*/mlp",), bottleneck__patience=2, bottleneck__codes=64, bottleneck__k=1
+  )
+  codes["bottleneck__fn"] = "ibjax.bottlenecks.codebook_features:codebook_features"
+  setup = tiny_setup(**SHORT, **codes)
+  straight = train(setup, tmp_path / "straight")
   saved = loop._chunks
 
   def half(start, total, *rest):
     yield from (chunk for chunk in saved(start, total, *rest) if chunk[0] < 6 or start >= 6)
 
   monkeypatch.setattr(loop, "_chunks", half)
-  setup = tiny_setup(**SHORT)
   train(setup, tmp_path / "stopped")  # ends after the checkpoint of step 6
   again = train(setup, tmp_path / "stopped")
   assert again == straight
-  monkeypatch.setattr(loop, "_chunks", saved)
-  agree(train(tiny_setup(2, **SHORT), tmp_path / "two"), straight)
+  dead = [line["dead_frac"] for line in straight if line["split"] == "test"]
+  assert dead and dead[-1] < 1.0
+
+
+def test_two_devices_are_one(tmp_path):
+  found = [train(tiny_setup(n, **SHORT), tmp_path / str(n)) for n in (1, 2)]
+  agree(*found)
 
 
 def test_a_member_of_a_population_is_its_solo_run(tmp_path):

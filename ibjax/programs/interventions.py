@@ -42,7 +42,10 @@ def functions(
     shapes: of the sites, see `ibjax.programs.tokens.site_shapes`.
 
   Returns:
-    Name -> function.
+    Name -> function. They raise InputError for a site that is none, or codes of another shape.
+
+  Raises:
+    ConfigError: a keyword of the bottleneck that does not fit.
   """
   section = hyper_lib.section(config, "bottleneck", {})
   module = resolve(section["fn"]).__module__
