@@ -99,6 +99,18 @@ def test_codes_that_nothing_chooses_are_found_dead_and_revived_from_the_data():
   assert not bool(channel.due(settled))
 
 
+def test_codes_start_from_the_data_where_asked():
+  channel, params, state = started(k=1, start="data", noise=0.0)
+  assert bool(channel.due(state))
+  new, state = channel.settle(params, state, X, jax.random.key(1))
+  assert not bool(channel.due(state))
+  a = np.asarray(normalised(params, X, HEADS))
+  for head in range(HEADS):
+    apart = np.abs(np.asarray(new["codebook"])[head][:, None] - a[:, head]).max(axis=-1)
+    assert (apart.min(axis=1) < 1e-6).all()
+  assert started(k=1)[0].settle is None
+
+
 def test_codes_are_switched_on_and_off():
   _, params, _ = started()
   book, value = np.asarray(params["codebook"]), intervention(**SHAPE)

@@ -18,6 +18,7 @@ from ibjax.core.types import Bottleneck, Case, Code, Scalar
 Array = jax.Array
 
 REDUCTIONS = ("mean", "sum")
+STARTS = ("normal", "data")
 NONE = -1  # no code is forced here
 _EPSILON = 1e-5  # of the norm
 
@@ -31,6 +32,7 @@ def codebook_features(
   gather: bool = True,
   k_start: int = 0,
   k_steps: Scalar = 0.0,
+  start: str = "normal",
   patience: int = 0,
   noise: Scalar = 1e-4,
 ) -> Bottleneck:
@@ -50,6 +52,9 @@ def codebook_features(
   A code that no token of a batch chose for `patience` updates is dead. Every `patience` updates the
   dead become activations a of the batch, drawn at random, plus noise |a| N(0, 1).
 
+  Codes start standard normal, as published, or, by "data", as activations of the first batch, drawn
+  as revived ones are: for a trained model that is to keep what it knows, with few updates.
+
   Use it at layers of a language model (`config.sites`): what it computes then goes through codes
   that can be read, switched on and switched off (`intervention`).
 
@@ -62,6 +67,7 @@ def codebook_features(
     gather: whether the gradient of the value reaches the codes.
     k_start: k at first, from where it goes down linearly; 0 starts at k.
     k_steps: updates until it is k.
+    start: "normal" or "data".
     patience: updates until an unused code is dead; 0 never revives one.
     noise: of revived codes.
 
@@ -73,7 +79,8 @@ def codebook_features(
     patience, since the start; code_error, the mean |a - value|^2 / |a|^2.
 
   Raises:
-    InputError: a size below 1, k above the codes, heads that do not divide, an unknown reduction.
+    InputError: a size below 1, k above the codes, heads that do not divide, an unknown reduction or
+      start.
 
   Example:
     >>> import jax, jax.numpy as jnp
@@ -88,6 +95,7 @@ def codebook_features(
   are those of its published code (codebook_features/models.py). k going down is ours.
   """
   _check(dim, codes, k, heads, reduce, k_start)
+  checks.one_of("start", start, STARTS)
   checks.at_least("k_steps", k_steps, 0.0)
   checks.at_least("patience", patience, 0)
   checks.at_least("noise", noise, 0.0)
@@ -103,6 +111,7 @@ def codebook_features(
     zero = jnp.float32(0.0)
     state = {
       "step": jnp.int32(0),
+      "started": jnp.bool_(start == "normal"),
       "idle": jnp.zeros((heads, codes), jnp.int32),
       "metrics": {"code_usage_frac": zero, "dead_frac": zero, "code_error": zero},
     }
@@ -140,17 +149,21 @@ def codebook_features(
     rate = jnp.full(n, nats, jnp.float32)
     bits = jnp.full(n, nats / math.log(2.0), jnp.float32)
     return Code(value.reshape(n, dim), rate, bits, aux), {
+      **state,
       "step": updates,
       "idle": idle,
       "metrics": metrics,
     }
 
-  if not patience:
+  if not patience and start == "normal":
     return Bottleneck(dim, init, apply)
 
   def settle(params, state, features, key):
     a = jax.lax.stop_gradient(normalised(params, features, heads))
-    dead = state["idle"] >= patience
+    dead = ~state["started"]
+    if patience:
+      dead = dead | (state["idle"] >= patience)
+    dead = jnp.broadcast_to(dead, (heads, codes))
 
     def revive(key, book, dead, a):
       rows = jax.random.randint(rng.stream(key, "rows"), (codes,), 0, a.shape[0])
@@ -161,11 +174,15 @@ def codebook_features(
 
     keys = jax.vmap(lambda i: rng.stream(key, "revive", i))(jnp.arange(heads))
     book = jax.vmap(revive)(keys, params["codebook"], dead, jnp.swapaxes(a, 0, 1))
-    return {**params, "codebook": book}, {**state, "idle": jnp.where(dead, 0, state["idle"])}
+    idle = jnp.where(dead, 0, state["idle"])
+    return {**params, "codebook": book}, {**state, "idle": idle, "started": jnp.bool_(True)}
 
   def due(state):
+    if not patience:
+      return ~state["started"]
     step = state["step"]
-    return (step > 0) & (step % patience == 0) & jnp.any(state["idle"] >= patience)
+    late = (step > 0) & (step % patience == 0) & jnp.any(state["idle"] >= patience)
+    return ~state["started"] | late
 
   return Bottleneck(dim, init, apply, settle, due)
 
