@@ -39,7 +39,7 @@ def get_config(argument: str = ""):
   c.optimizer.learning_rate = 1e-3
   c.train.duration = "5 epochs"
   c.eval.samples = 1  # nothing is drawn
-  c.assess.code = dict(fn="ibjax.evaluators.code_usage:code_usage")
+  c.assess.code = dict(fn="ibjax.evaluators.code_usage:code_usage", coded=1000)
   if variant == "full":
     c.train.duration = "50 epochs"
     c.eval.every = "5 epochs"

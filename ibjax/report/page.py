@@ -34,6 +34,10 @@ PICTURES = {
     "was tracked, layer by layer.",
   ),
   "latents": ("The code", "Where the encoder puts each test example, coloured by its true class."),
+  "reconstructions": (
+    "Reconstructions",
+    "Test images, and below each what the decoder makes of its code.",
+  ),
   "confusions": (
     "Mistakes",
     "The mistakes of which the model was most sure, and a count of every test example: colour "

@@ -1,4 +1,4 @@
-"""Pictures of a run: rate and distortion over training, the plane, the 2-D code, the mistakes.
+"""Pictures of a run: rate and distortion, the plane, the 2-D code, reconstructions, mistakes.
 
 Figures are built as objects, never through pyplot, so that making a report inside a larger
 program changes no state there.
@@ -18,6 +18,7 @@ from ibjax.report.confusions import draw_confusions
 from ibjax.report.curves import draw_rate_distortion
 from ibjax.report.latents import draw_latents
 from ibjax.report.plane import draw_plane
+from ibjax.report.reconstructions import draw_reconstructions
 from ibjax.report.runs import Run, read_run
 
 DPI = 200
@@ -30,7 +31,8 @@ def make_pictures(workdir: str | os.PathLike) -> dict[str, pathlib.Path]:
     workdir: a run folder, finished or not.
 
   Returns:
-    The files written, by name: some of "rate_distortion", "plane", "latents" and "confusions".
+    The files written, by name: some of "rate_distortion", "plane", "latents",
+    "reconstructions" and "confusions".
 
   Raises:
     WorkdirError: not a run folder, or it cannot be written to.
@@ -40,6 +42,7 @@ def make_pictures(workdir: str | os.PathLike) -> dict[str, pathlib.Path]:
     "rate_distortion": draw_rate_distortion,
     "plane": draw_plane,
     "latents": draw_latents,
+    "reconstructions": draw_reconstructions,
     "confusions": draw_confusions,
   }
   written = {}
