@@ -30,14 +30,14 @@ def get_config(argument: str = ""):
   c.data.source = "autoencode:mnist" if variant == "mnist" else "autoencode:fashion_mnist"
   c.data.batch_size = 128
   c.data.value_range = (0.0, 1.0)
-  c.encoder = dict(fn="ibjax.models.conv_encoder:conv_encoder", channels=(32, 64), residual=1)
+  c.encoder = dict(fn="ibjax.models.conv_encoder:conv_encoder", channels=(16, 32), residual=1)
   c.bottleneck = dict(fn="ibjax.bottlenecks.vq:vq", dim=49 * 16, positions=49, codes=256)
-  c.decoder = dict(fn="ibjax.models.conv_decoder:conv_decoder", grid=(7, 7), channels=(64, 32))
+  c.decoder = dict(fn="ibjax.models.conv_decoder:conv_decoder", grid=(7, 7), channels=(32, 16))
   c.decoder.residual = 1
   c.objective = dict(fn="ibjax.objectives.wrappers.quantised:quantised", commitment=0.25)
   c.objective.inner = dict(fn="ibjax.objectives.generative.beta_vae:beta_vae", decoder_scale=0.1)
   c.optimizer.learning_rate = 1e-3
-  c.train.duration = "5 epochs"
+  c.train.duration = "3 epochs"
   c.eval.samples = 1  # nothing is drawn
   c.assess.code = dict(fn="ibjax.evaluators.code_usage:code_usage", coded=1000)
   if variant == "full":

@@ -16,6 +16,7 @@ from ibjax.core import checks
 from ibjax.core.errors import InputError
 from ibjax.core.types import Case, Model
 from ibjax.models.conv_encoder import Residual
+from ibjax.models.convolution import Convolution
 
 Array = jax.Array
 
@@ -30,20 +31,21 @@ class _Decoder(nn.Module):
   @nn.compact
   def __call__(self, z: Array) -> Array:
     h = z.reshape(z.shape[0], *self.grid, -1).astype(self.dtype)
-    options = dict(dtype=self.dtype, param_dtype=jnp.float32)
-    h = nn.Conv(self.channels[0], (3, 3), **options, name="from_code")(h)
+    h = Convolution(self.channels[0], (3, 3), 1, self.dtype, name="from_code")(h)
     for index in range(self.residual):
       h = Residual(self.dtype, name=f"residual_{index}")(h)
     last = self.out // (math.prod(self.grid) * 4 ** len(self.channels))
     for index, width in enumerate((*self.channels[1:], last)):
-      up = nn.ConvTranspose(width, (4, 4), (2, 2), **options, name=f"up_{index}")
-      h = up(jax.nn.relu(h))
+      h = Convolution(4 * width, (3, 3), 1, self.dtype, name=f"up_{index}")(jax.nn.relu(h))
+      n, height, across, _ = h.shape
+      h = h.reshape(n, height, across, 2, 2, width).swapaxes(2, 3)
+      h = h.reshape(n, 2 * height, 2 * across, width)
     return h.reshape(h.shape[0], self.out)
 
 
 def conv_decoder(
   grid: tuple[int, int] = (7, 7),
-  channels: tuple[int, ...] = (64, 32),
+  channels: tuple[int, ...] = (32, 16),
   residual: int = 1,
   out: int = 784,
   dtype: str = "float32",
@@ -51,7 +53,8 @@ def conv_decoder(
   """Takes a vector at every place of a grid to an image, doubled once for each width.
 
   Formula: a 3 by 3 convolution to channels[0], residual blocks as in `conv_encoder`, and for each
-  width h <- transposed 4 by 4 convolution of stride 2 of ReLU(h), the last to the image's channels.
+  width a 3 by 3 convolution of ReLU(h) to 4 times as many channels, which become 2 by 2 places; the
+  last to the image's channels. That is a transposed convolution of stride 2 and kernel 6 by 6.
 
   Args:
     grid: height and width of the code's grid, position-major.
@@ -76,7 +79,8 @@ def conv_decoder(
     >>> model.apply(params, state, z, key=None, train=False)[0].shape
     (5, 16)
 
-  Source: van den Oord et al. 2017 (arXiv:1711.00937), section 4.1.
+  Source: van den Oord et al. 2017 (arXiv:1711.00937), section 4.1; the doubling of Shi et al. 2016
+  (arXiv:1609.05158), section 2.2.
   """
   checks.one_of("dtype", dtype, ("float32", "bfloat16"))
   checks.at_least("the number of convolutions", len(channels), 1)
@@ -104,7 +108,7 @@ def conv_decoder(
 
 CASES = (
   Case(
-    name="one place becomes four, each its own kernel",
+    name="one place becomes four, each with its own kernel, row by row",
     hyper=dict(grid=(1, 1), channels=(1,), residual=0, out=4),
     inputs=lambda: dict(
       params={
@@ -112,11 +116,14 @@ CASES = (
           "kernel": jnp.zeros((3, 3, 1, 1)).at[1, 1].set(1.0),
           "bias": jnp.zeros(1),
         },
-        "up_0": {"kernel": jnp.ones((4, 4, 1, 1)), "bias": jnp.array([0.5])},
+        "up_0": {
+          "kernel": jnp.zeros((3, 3, 1, 4)).at[1, 1, 0].set(jnp.arange(1.0, 5.0)),
+          "bias": jnp.full(4, 0.5),
+        },
       },
       x=jnp.array([[3.0]]),
     ),
-    expected=dict(out=[[3.5, 3.5, 3.5, 3.5]]),
-    source="by hand: each pixel sees the one place through one entry of the kernel",
+    expected=dict(out=[[3.5, 6.5, 9.5, 12.5]]),
+    source="by hand: 3 times 1, 2, 3, 4, plus 0.5",
   ),
 )

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from ibjax.core import checks
 from ibjax.core.errors import InputError
 from ibjax.core.types import Case, Model
+from ibjax.models.convolution import Convolution
 
 Array = jax.Array
 
@@ -25,9 +26,8 @@ class Residual(nn.Module):
   @nn.compact
   def __call__(self, h: Array) -> Array:
     width = h.shape[-1]
-    options = dict(dtype=self.dtype, param_dtype=jnp.float32)
-    inner = nn.Conv(max(width // 2, 1), (3, 3), **options, name="conv_0")(jax.nn.relu(h))
-    return h + nn.Conv(width, (1, 1), **options, name="conv_1")(jax.nn.relu(inner))
+    inner = Convolution(max(width // 2, 1), (3, 3), 1, self.dtype, name="conv_0")(jax.nn.relu(h))
+    return h + Convolution(width, (1, 1), 1, self.dtype, name="conv_1")(jax.nn.relu(inner))
 
 
 class _Encoder(nn.Module):
@@ -39,18 +39,17 @@ class _Encoder(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     h = x.reshape(*x.shape[:3], -1).astype(self.dtype)
-    options = dict(dtype=self.dtype, param_dtype=jnp.float32)
     for index, width in enumerate(self.channels):
-      h = jax.nn.relu(nn.Conv(width, (4, 4), (2, 2), **options, name=f"conv_{index}")(h))
+      h = jax.nn.relu(Convolution(width, (4, 4), 2, self.dtype, name=f"conv_{index}")(h))
     for index in range(self.residual):
       h = Residual(self.dtype, name=f"residual_{index}")(h)
     n, height, width, _ = h.shape
-    last = nn.Conv(self.out // (height * width), (1, 1), **options, name="to_code")
+    last = Convolution(self.out // (height * width), (1, 1), 1, self.dtype, name="to_code")
     return last(h).reshape(n, self.out)
 
 
 def conv_encoder(
-  channels: tuple[int, ...] = (32, 64), residual: int = 1, out: int = 64, dtype: str = "float32"
+  channels: tuple[int, ...] = (16, 32), residual: int = 1, out: int = 64, dtype: str = "float32"
 ) -> Model:
   """Halves an image once for each width, and gives a vector at every place of what is left.
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ibjax.train.collapse import collapsed
+
 # A run that is told to stop does so between two dispatches, and has perhaps two minutes for it.
 LONG_DISPATCH_S = 45.0
 SHOWN = ("loss_nats", "err_frac", "mse", "rate_nats", "residual_nats")
@@ -30,6 +32,7 @@ class Progress:
     self._live = active and sys.stderr.isatty()
     self._marks: list[tuple[int, float]] = []
     self._text, self._warned = "", False
+    self._collapsed: set[str] = set()
 
   def say(self, text: str) -> None:
     """Prints a line that stays."""
@@ -58,12 +61,19 @@ class Progress:
         "sure to save"
       )
 
+  def _warn_of_collapse(self, step: int, values: Mapping[str, Any]) -> None:
+    for name, text in collapsed(values).items():
+      if name not in self._collapsed:  # once: the metric's curve tells the rest
+        self._collapsed.add(name)
+        self.say(f"warning: at step {step} {text}")
+
   def metrics(self, step: int, split: str, values: Mapping[str, Any]) -> None:
     """Shows metrics: in the live line while training, as a line of their own otherwise."""
     shown = "  ".join(_format(name, values[name]) for name in SHOWN if name in values)
     if shown and any(np.ndim(values[name]) for name in SHOWN if name in values):
       shown += "  (best/median/worst)"
     if split == "train":
+      self._warn_of_collapse(step, values)
       self._text = f"  {shown}"
       if not self._live:
         self.say(f"{self._line(step)}  train  {shown}")
