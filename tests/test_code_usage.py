@@ -13,6 +13,7 @@ from ibjax.models import mlp
 from ibjax.train.collapse import collapsed
 from tests.helpers import tiny_setup, train
 
+
 @pytest.mark.parametrize("alphabet", [1, 2, 3, 64, 1000])
 @pytest.mark.parametrize("skew", [0.0, 4.0])
 def test_what_is_decoded_is_what_was_encoded_in_the_model_s_bits(alphabet, skew):

@@ -172,4 +172,3 @@ CASES = (
     source="definition: the corners (+-1/2)^4",
   ),
 )
-

@@ -174,7 +174,8 @@ def quantiser(
     x, weights = vectors(features)
     kept = _depth(key, depth, dropout) if train and depth > 1 else depth
     total, rest = jnp.zeros_like(x), x
-    commitment, learning, index, layers, hits, expired = 0.0, 0.0, [], [], [], []
+    commitment = learning = jnp.zeros(x.shape[:2])
+    index, layers, hits, expired = [], [], [], []
     for r in range(depth):
       on = r < kept
       found = jax.vmap(codebooks.nearest)(rest, books[r])
@@ -308,4 +309,3 @@ def _check(codes, depth, learn, decay, gradient, metric, start, restarts, below,
   checks.at_least("restarts", restarts, 1)
   checks.between("expire_below", below, 0.0, 1.0, open_high=True)
   checks.between("dropout", dropout, 0.0, 1.0)
-

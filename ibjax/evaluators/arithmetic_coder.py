@@ -226,7 +226,7 @@ def ideal_bits(indices: np.ndarray, alphabet: int) -> float:
 def _checked(indices: np.ndarray, alphabet: int) -> np.ndarray:
   symbols = np.asarray(indices)
   checks.shape("indices", symbols, (None, None))
-  if symbols.size and not (0 <= symbols.min() and symbols.max() < alphabet):
+  if symbols.size and not (symbols.min() >= 0 and symbols.max() < alphabet):
     raise InputError(
       f"symbols lie between {symbols.min()} and {symbols.max()}, and the alphabet has {alphabet}: "
       "0 and above, below that number."

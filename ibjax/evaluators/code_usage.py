@@ -91,7 +91,7 @@ def measure(indices: np.ndarray, alphabet: int, coded: int) -> dict[str, float]:
   columns = [np.unique(column, return_counts=True)[1] for column in indices.T]
   some = indices[:coded]
   message = arithmetic_coder.encode(some, alphabet)
-  if not np.array_equal(arithmetic_coder.decode(message, *some.shape, alphabet), some):
+  if not np.array_equal(arithmetic_coder.decode(message, len(some), m, alphabet), some):
     raise InputError("the arithmetic coder gave back other symbols than it was given.")
   return {
     "stored_bits": m * float(np.log2(alphabet)),

@@ -88,7 +88,7 @@ def conv_decoder(
     checks.at_least("a layer's width", width, 1)
   checks.at_least("residual", residual, 0)
   places = math.prod(grid)
-  module = _Decoder(tuple(grid), tuple(channels), residual, out, jnp.dtype(dtype))
+  module = _Decoder((grid[0], grid[1]), tuple(channels), residual, out, jnp.dtype(dtype))
 
   def init(key, z):
     pixels = places * 4 ** len(channels)

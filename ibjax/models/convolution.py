@@ -1,8 +1,8 @@
 """A convolution as a product of matrices, over the patches of an image.
 
-XLA (CPU, jax 0.10) runs the gradients of a convolution inside a loop by plain nested loops, hundreds
-of times as slow as outside; a product of matrices is as fast there as anywhere, and the trainer's
-steps are a loop.
+XLA (CPU, jax 0.10) takes hundreds of times as long for the gradients of a convolution inside a
+loop as outside; a product of matrices is as fast there as anywhere, and the trainer's steps are a
+loop.
 """
 
 from __future__ import annotations

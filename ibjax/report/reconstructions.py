@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ibjax.report.runs import Run, read_arrays
 from ibjax.report.style import INK, SOFT, heading
@@ -36,8 +37,8 @@ def draw_reconstructions(run: Run) -> Figure | None:
     outputs = 1.0 / (1.0 + np.exp(-outputs))
   columns = min(COLUMNS, len(inputs))
   rows = 2 * -(-len(inputs) // columns)
-  figure = Figure(figsize=(0.62 * columns, 0.64 * rows + 0.7), layout="constrained")
-  figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+  tight = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+  figure = Figure(figsize=(0.62 * columns, 0.64 * rows + 0.7), layout=tight)
   axes = figure.subplots(rows, columns, squeeze=False)
   for ax in axes.ravel():
     ax.set_axis_off()

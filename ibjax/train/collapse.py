@@ -1,4 +1,4 @@
-"""Notices in the training metrics that a code has collapsed, so that a run says so while it runs."""
+"""Notices in the training metrics that a code has collapsed, while the run still runs."""
 
 from __future__ import annotations
 
