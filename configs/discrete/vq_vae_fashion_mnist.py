@@ -9,12 +9,19 @@ Command: ibjax train --config=configs/discrete/vq_vae_fashion_mnist.py --workdir
 The data folder (IBJAX_DATA_DIR, or --data_dir) must hold fashion_mnist/ with the four idx files;
 `:mnist` runs the same on MNIST, which comes with ibjax. The report shows reconstructions.
 
-Expected on the test split: EXPECTED
+Expected on the test split, as measured with seed 0 alone (mean ± standard deviation over 5 seeds:
+not measured):
+  squared error of a pixel    0.01063 (pixels in [0, 1])
+  stored                      392 bits an image (49 symbols of 8 bits)
+  entropy of the symbols      296 bits, each place by itself; 368 bits, all places together
+  arithmetic coder, adaptive  318 bits an image over 1,000 images; 301 bits over 10,000 by formula
+  codes in use                256 of 256, perplexity 183
+  -ELBO by even odds          -396 nats (density, decoder scale 0.1)
 
-Options: other bottlenecks in place, e.g. --config.bottleneck.fn=ibjax.bottlenecks.residual_vq:
-residual_vq; straight through --config.bottleneck.gradient=straight_through.
+Options: --config.bottleneck.fn=ibjax.bottlenecks.residual_vq:residual_vq (of depth 4);
+straight through --config.bottleneck.gradient=straight_through.
 
-Time: TIME
+Time: 12 minutes on 2 cores that others used too (load average 15), at 3.3 steps a second.
 
 Arguments: `mnist` is the same on MNIST; `full` is 50 epochs, not run; `smoke` is the same method
 on scikit-learn's digits, in seconds.
