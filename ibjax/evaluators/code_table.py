@@ -21,6 +21,7 @@ from ibjax.evaluators.state_machine import jensen_shannon, purity
 FILE = "codes.json"
 BEFORE, BEHIND = 24, 8  # tokens shown around the one at which a code fires
 PLACES = 64  # at which a code is set
+OFTEN = 100  # tokens at which a code fires, above which it does not rank higher for them
 
 
 def code_table(
@@ -34,8 +35,8 @@ def code_table(
   """Describes codes by the contexts that fire them, and by samples of the model steered with them.
 
   Formula: a code is described if it fires at 20 tokens or more of the windows; of these, the `rows`
-  codes whose tokens are the least mixed (largest n_c (H(token) - H(token | c fires))) are shown,
-  spread evenly over the sites: tokens at which the code fires, the next tokens that follow there,
+  codes whose tokens are the least mixed, largest min(n, 100) (H(token) - H(token | c)) for n tokens,
+  are shown, spread evenly over the sites: tokens at which the code fires, the next tokens that follow there,
   contexts, and a text that the model goes on with from one and the same prompt while the code is on
   at every position. Measured of the shown: p, the mean distribution of the next token where the
   code fires, against the mean distribution at 64 places drawn at random, before the code is set
@@ -152,7 +153,7 @@ def _chosen(indices, x: np.ndarray, classes: int, rows: int) -> list[tuple[str, 
       np.add.at(counts, (flat, np.repeat(x.reshape(-1)[:, None], flat.shape[1], axis=1)), 1)
       n = counts.sum(axis=1)
       share = counts / np.maximum(n, 1)[:, None]
-      gain = n * (_entropy(all_) - _entropy(share))
+      gain = np.minimum(n, OFTEN) * (_entropy(all_) - _entropy(share))
       scored += [(gain[code], site, head, code) for code in np.flatnonzero(n >= 20)]
     lists.append(sorted(scored, reverse=True))
   turns = [row[i] for i in range(rows) for row in lists if i < len(row)]
