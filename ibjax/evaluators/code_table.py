@@ -35,12 +35,12 @@ def code_table(
   """Describes codes by the contexts that fire them, and by samples of the model steered with them.
 
   Formula: a code is described if it fires at 20 tokens or more of the windows; of these, the `rows`
-  codes whose tokens are the least mixed, largest min(n, 100) (H(token) - H(token | c)) for n tokens,
-  are shown, spread evenly over the sites: tokens at which the code fires, the next tokens that follow there,
-  contexts, and a text that the model goes on with from one and the same prompt while the code is on
-  at every position. Measured of the shown: p, the mean distribution of the next token where the
-  code fires, against the mean distribution at 64 places drawn at random, before the code is set
-  there (at the last token alone), and after: their Jensen-Shannon divergences in nats.
+  codes whose tokens are the least mixed, by min(n, 100) (H(token) - H(token | c)) for n tokens, are
+  shown, spread evenly over the sites: tokens at which the code fires, the next tokens that follow
+  there, contexts, and a text that the model goes on with from one and the same prompt while the
+  code is on at every position. Measured of the shown: p, the mean distribution of the next token
+  where the code fires, against the mean distribution at 64 places drawn at random, before the code
+  is set there (at the last token alone), and after: their Jensen-Shannon divergences in nats.
 
   In the run's folder it leaves codes.json, which the page of the run shows.
 
