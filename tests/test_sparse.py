@@ -464,3 +464,32 @@ def test_nan_activations_are_not_swallowed(build):
   x = draw().at[0, 0].set(jnp.nan)
   code, _ = go(channel, params, state, x, train=True)
   assert np.isnan(np.sum(np.square(code.value - x)))
+
+
+# The model that the activations are of
+
+
+def test_stored_gradients_are_those_of_the_readout_and_logits_its_own():
+  from ibjax.data.source import default_data_dir, load
+  from ibjax.models.readout import readout
+
+  planted = "planted:superposition:features=8,dim=6,l0=2,n=64,n_test=8"
+  model = readout(hidden=64, out=10, gain=4.0)
+  _, state = model.init(jax.random.key(0), jnp.zeros((1, 6)))
+  stored = load(f"readout:gradient:{planted}", default_data_dir())
+  both = stored.splits["train"].read(np.arange(20))
+  x, g = both["x"][:, :6], both["x"][:, 6:]
+  np.testing.assert_array_equal(x, both["y"])
+
+  def loss(x):
+    log_p = jax.nn.log_softmax(model.apply({}, state, x, key=None, train=False)[0])
+    return -jnp.sum(jnp.max(log_p, axis=-1))
+
+  truth = np.asarray(jax.grad(loss)(x))
+  scale = np.linalg.norm(truth) / np.linalg.norm(g)
+  np.testing.assert_allclose(scale * g, truth, rtol=1e-3, atol=1e-4)
+  logits = load(f"readout:logits:{planted}", default_data_dir()).splits["train"].read(np.arange(20))
+  spliced, _ = model.apply({}, state, logits["x"], key=None, train=False)
+  np.testing.assert_allclose(spliced, logits["y"], rtol=1e-4, atol=1e-4)
+  with pytest.raises(ConfigError, match="Did you mean 'gradient'"):
+    load(f"readout:gradeint:{planted}", default_data_dir())

@@ -35,9 +35,9 @@ def gradient_top_k(
   largest scores; value = z W_dec + b_dec. No gradient passes through g or the scores.
 
   Use it for activations stored together with the gradients of the loss of the model that they are
-  of: each input [x, g] is [2 dim] wide, its target x. The source "readout:SOURCE" makes such from
-  any source. The scale of g is the loss's (a mean over tokens makes it small), and influence is in
-  units of one over it: divide g by its mean length first.
+  of: each input [x, g] is [2 dim] wide, its target x. The source "readout:gradient:SOURCE" makes
+  such from any source. The scale of g is the loss's (a mean over tokens makes it small), and
+  influence is in units of one over it: divide g by its mean length first.
 
   Args:
     dim: width of the activations and of the code; the features are twice as wide.
