@@ -110,6 +110,8 @@ def main() -> None:
       random.Random(number).shuffle(order)
       for name in order:
         taken[name].append(contestants[name]())
+        found = ", ".join(f"{value / STEPS:.2f}" for value in taken[name][-1])
+        common.say(f"round {number + 1}: {name} {found} s a step, of the wall and of the processor")
     load = (before, os.getloadavg()[0])
     about = next(iter(workers.values())).about
     for worker in workers.values():
