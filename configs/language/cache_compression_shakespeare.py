@@ -10,9 +10,17 @@ Paper: Meng et al. 2025, "TransMLA" (arXiv:2502.07864); Lin et al. 2025, "Matryo
 
 Command: ibjax train --config=configs/language/cache_compression_shakespeare.py --workdir=runs/cache
 
-Expected over 5 seeds (mean ± standard deviation): not measured.
+Expected, as measured with seed 0 alone (over 5 seeds: not measured), nats per character at bytes
+kept of a token:
+  the decoder with its own cache, 512 bytes: 1.894
+  latent 32+32, 512 bytes: 1.894 (full rank: exact); 24+32, 448: 1.899
+  latent 32+16, 384 bytes: 1.899; 16+32, 384: 1.918; 16+16, 256: 1.948
+  latent attention from scratch 16+16, 256 bytes: 1.910
+  nested, 384 bytes: components 1.933, trained 1.928; ranks searched: 1.928, 1.927
+  nested, 256 bytes: components 2.117, trained 2.027; ranks searched: 2.071, 2.027
+  nested, 128 bytes: components 2.659, trained 2.434; ranks searched: 2.477, 2.290
 
-Time: not measured.
+Time: 4 to 6 minutes on 2 busy cores.
 
 Arguments: `full` is the decoder of `decoder_shakespeare.py` (not measured). `smoke` is a small
 decoder on walks over a state machine, in seconds.

@@ -12,9 +12,21 @@ IBJAX_DATA_DIR with tinyshakespeare/input.txt.
 Command: ibjax train --config=configs/language/softmax_bottleneck_shakespeare.py \\
   --workdir=runs/softmax_bottleneck
 
-Expected over 5 seeds (mean ± standard deviation): not measured.
+Expected, as measured with seed 0 alone (over 5 seeds: not measured), nats per character:
+  width  test   excess  lost   anisotropy  singular entropy  ranks of logits, log probabilities
+      4  2.807  +0.120   0.000  0.54        0.027             4, 5
+      8  2.568  +0.069   0.000  0.37        0.059             8, 9
+     16  2.323  -0.001   0.000  0.28        0.064             16, 17
+     32  2.165  +0.003   0.000  0.25        0.097             32, 33
+     64  2.010  -0.001   0.000  0.20        0.249             63, 61
+  heads of a rank on the widest one's states, on 4,096 training characters: 2.628 (2),
+  2.265 (4), 1.961 (8), 1.735 (16), 1.617 (32), 1.590 (64)
+  truncation at width 4: keeps 1.2 tokens with 30% of the probability, a threshold 9%; in
+  12% of contexts it keeps a token less likely than one that it does not keep
+No width gets worse towards the end: 1,000 steps are too few to see degeneration, which the paper
+finds late in long trainings. The excess is over the law of the three widest.
 
-Time: not measured.
+Time: 4 to 6 minutes on 2 busy cores.
 
 Arguments: `full` has 4 layers, widths up to 128 and 4,000 steps (not measured). `smoke` is two
 narrow decoders on walks over a state machine, in seconds.
