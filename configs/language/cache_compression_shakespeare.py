@@ -10,15 +10,21 @@ Paper: Meng et al. 2025, "TransMLA" (arXiv:2502.07864); Lin et al. 2025, "Matryo
 
 Command: ibjax train --config=configs/language/cache_compression_shakespeare.py --workdir=runs/cache
 
-Expected, as measured with seed 0 alone (over 5 seeds: not measured), nats per character at bytes
-kept of a token:
-  the decoder with its own cache, 512 bytes: 1.894
-  latent 32+32, 512 bytes: 1.894 (full rank: exact); 24+32, 448: 1.899
-  latent 32+16, 384 bytes: 1.899; 16+32, 384: 1.918; 16+16, 256: 1.948
-  latent attention from scratch 16+16, 256 bytes: 1.910
-  nested, 384 bytes: components 1.933, trained 1.928; ranks searched: 1.928, 1.927
-  nested, 256 bytes: components 2.117, trained 2.027; ranks searched: 2.071, 2.027
-  nested, 128 bytes: components 2.659, trained 2.434; ranks searched: 2.477, 2.290
+Expected, mean ± standard deviation over 2 seeds (0 and 1; over 5 seeds: not measured), nats per
+character at bytes kept of a token:
+  512, the decoder itself  1.893 ± 0.001
+  512, latent 32+32        1.893 ± 0.001  (full rank: exact)
+  448, latent 24+32        1.897 ± 0.003
+  384, latent 32+16        1.897 ± 0.003
+  384, latent 16+32        1.919 ± 0.001
+  256, latent 16+16        1.944 ± 0.007
+  256, latent 16+16        1.902 ± 0.011  (trained from scratch)
+  384, nested, components 1.936 ± 0.004, with ranks searched 1.927 ± 0.001
+       nested, trained    1.933 ± 0.008, with ranks searched 1.933 ± 0.008
+  256, nested, components 2.095 ± 0.031, with ranks searched 2.072 ± 0.001
+       nested, trained    2.029 ± 0.004, with ranks searched 2.023 ± 0.005
+  128, nested, components 2.627 ± 0.045, with ranks searched 2.440 ± 0.052
+       nested, trained    2.439 ± 0.007, with ranks searched 2.306 ± 0.022
 
 Time: 4 to 6 minutes on 2 busy cores.
 

@@ -12,7 +12,8 @@ IBJAX_DATA_DIR with tinyshakespeare/input.txt.
 Command: ibjax train --config=configs/language/softmax_bottleneck_shakespeare.py \\
   --workdir=runs/softmax_bottleneck
 
-Expected, as measured with seed 0 alone (over 5 seeds: not measured), nats per character:
+Expected, as measured with seed 0 alone, nats per character (mean ± standard deviation over
+5 seeds: not measured):
   width  test   excess  lost   anisotropy  singular entropy  ranks of logits, log probabilities
       4  2.807  +0.120   0.000  0.54        0.027             4, 5
       8  2.568  +0.069   0.000  0.37        0.059             8, 9
