@@ -62,6 +62,7 @@ def get_config(argument: str = ""):
     c.train.duration = "20000 steps"
   if variant == "smoke":
     base.language_smoke(c)
+    c.decoder.layers = 1
     c.bottleneck.update(dict(codes=16, patience=10))
     c.assess.walks.samples = 10
     c.assess.codes.update(dict(examples=64, pairs=10))

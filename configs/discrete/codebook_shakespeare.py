@@ -52,6 +52,7 @@ def get_config(argument: str = ""):
     c.train.duration = "5000 steps"
   if variant == "smoke":
     base.language_smoke(c)
+    c.decoder.layers = 1
     c.bottleneck.update(dict(codes=16, k=2, patience=10))
     c.assess.codes.update(dict(rows=4, windows=16, length=40))
   return c
