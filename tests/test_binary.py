@@ -243,6 +243,9 @@ def test_every_config_trains_in_its_smoke_form(path, tmp_path):
     assert row["accuracy_frac"] > 0.2
   elif "gap_nats" in row:  # networks of several samples: they learn, and have a gap
     assert row["test_err_frac"] < 0.7 and row["gap_nats"] > 0
+  elif "code/usage_frac" in row:  # a discrete code: symbols that are used, and say something
+    assert row["code/usage_frac"] > 0.3
+    assert 2.0 < row["code/entropy_bits"] <= row["code/stored_bits"]
   elif "test/elbo_nats" in row:  # an autoencoder: some units say something of the input
     assert row["collapse/active_units"] >= 2 and row["test/rate_nats"] > 0
   elif "test/mse" in row:  # a regression: it has learned something of the target
