@@ -195,8 +195,9 @@ def _combine(values: Array, indices: Array, weight: Array) -> Array:
     return total + values[:, j, None] * weight[indices[:, j]]
 
   zero = jnp.zeros((values.shape[0], weight.shape[1]), weight.dtype)
-  # Written out up to 64 terms, so that XLA fuses them into one pass over the batch.
-  return jax.lax.fori_loop(0, count, add, zero, unroll=count <= 64)
+  # Eight terms are one pass over the batch. The loop keeps XLA from fusing the sum into what comes
+  # after it, which it would then compute anew for every use, element by element.
+  return jax.lax.fori_loop(0, count, add, zero, unroll=8)
 
 
 def _inner(x: Array, indices: Array, weight: Array) -> Array:
