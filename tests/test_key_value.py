@@ -253,7 +253,7 @@ def test_a_dead_key_becomes_a_row_and_stays_there_at_the_next_update():
   far = jnp.full((1, 3, 2), 100.0).at[0, 0].set(0.0)
   state = {**consistent(far), "counts": jnp.array([[0.99, 1e-4, 1e-4]])}
   state["sums"] = state["counts"][..., None] * state["keys"]
-  rows = jnp.asarray(RNG.normal(size=(6, 1, 2)), jnp.float32)
+  rows = jnp.asarray(RNG.normal(size=(6, 1, 2)) + 30.0, jnp.float32)
   after = update_keys(state, rows, jnp.zeros((6, 1), jnp.int32), 0.95, 0.1, jax.random.key(0))
   for j in (1, 2):
     assert np.any(np.all(np.asarray(rows[:, 0]) == np.asarray(after["keys"][0, j]), axis=-1))

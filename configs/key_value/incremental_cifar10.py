@@ -8,10 +8,14 @@ group for 2,000; features of EfficientNet-Lite0 for those of larger encoders. Ke
 Command: ibjax train --config=configs/key_value/incremental_cifar10.py \\
   --workdir=runs/incremental_cifar10
 
-Expected over 5 seeds (0 to 4), mean ± standard deviation: not measured; `experiments/key_value`
-has 3 seeds.
+Expected: 5 seeds not measured; over 3 seeds (0 to 2), mean ± standard deviation, as measured:
+  accuracy on all classes at the end    65.7 ± 1.4 %, forgetting 13.2 ± 2.9 %
+  probe                                 22.9 ± 6.2 %, forgetting 83.6 ± 10.4 %
+  linear                                18.1 ± 0.8 %, forgetting 97.5 ± 0.8 %
+  mlp                                   18.1 ± 0.8 %, forgetting 97.9 ± 0.8 %
+  rehearsal                             69.4 ± 1.2 %, forgetting 31.3 ± 1.6 %
 
-Time: well below a minute a seed.
+Time: about a minute a seed on 2 cores with other work on them.
 
 Arguments: `probe` decodes values by a linear layer; `linear` and `mlp` (128 hidden units) have no
 bottleneck; `rehearsal` is the mlp with a memory of 500 examples; `full` has the paper's heads, keys

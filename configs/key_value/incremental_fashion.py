@@ -14,10 +14,14 @@ after the encoder, and the codes of both sets:
   ibjax data activations runs/pretrain_fashion --layer bottleneck.out --source mnist \\
     --out mnist_by_fashion_info_nce
 
-Expected over 5 seeds (0 to 4), mean ± standard deviation: not measured; `experiments/key_value`
-has 3 seeds.
+Expected: 5 seeds not measured; over 3 seeds (0 to 2), mean ± standard deviation, as measured:
+  accuracy on all classes at the end    69.5 ± 3.8 %, forgetting 25.1 ± 6.4 %
+  the same, keys of Fashion-MNIST       78.9 ± 0.2 %, forgetting  8.8 ± 0.3 %
+  linear                                30.3 ± 7.3 %, forgetting 79.6 ± 10.9 %
+  mlp                                   25.9 ± 5.7 %, forgetting 86.1 ± 9.1 %
+  rehearsal                             71.2 ± 4.2 %, forgetting 27.2 ± 7.0 %
 
-Time: well below a minute a seed.
+Time: about a minute a seed on 2 cores with other work on them.
 
 Arguments: `probe` decodes values by a linear layer; `linear` and `mlp` (128 hidden units) have no
 bottleneck; `rehearsal` is the mlp with a memory of 500 examples; `full` has the paper's heads, keys

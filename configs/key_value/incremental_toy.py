@@ -5,9 +5,12 @@ of 20 keys, started from uniform inputs, and the same 100 examples for 1,000 ste
 
 Command: ibjax train --config=configs/key_value/incremental_toy.py --workdir=runs/incremental_toy
 
-Expected over 5 seeds (0 to 4), mean ± standard deviation: not measured.
+Expected: 5 seeds not measured; over 3 seeds (0 to 2), mean ± standard deviation, as measured:
+  accuracy on all classes at the end    99.9 ± 0.2 %, forgetting   0.0 ± 0.0 %
+  linear, mlp                           25.0 ± 0.0 %, forgetting 100.0 ± 0.0 %
+  rehearsal                             94.1 ± 4.1 %, forgetting   7.9 ± 5.5 %
 
-Time: not measured.
+Time: below a minute a seed on 2 cores with other work on them.
 
 Arguments: `linear` and `mlp` (32 hidden units) are the paper's baselines, `probe` decodes values by
 a linear layer, `rehearsal` is the mlp with a memory of 40 examples; `full` makes ten times as many

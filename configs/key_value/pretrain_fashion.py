@@ -13,10 +13,10 @@ and then, for a store of its codes, the source activations:fashion_info_nce:
 The labels train a linear probe on the code that moves nothing below it; its error says what the
 code is worth.
 
-Expected on the test split, mean ± standard deviation over 5 seeds (0 to 4): not measured over
-seeds; seed 0 is the encoder of `experiments/key_value`.
+Expected on the test split, mean ± standard deviation over 5 seeds (0 to 4): not measured; seed 0,
+the encoder of `experiments/key_value`, has a probe error of 20.9 %.
 
-Time: not measured.
+Time: 3 minutes a seed on 2 cores with other work on them.
 
 Arguments: `full` is 100 epochs, not run; `smoke` is the same method on scikit-learn's digits, in
 seconds.
