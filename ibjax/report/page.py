@@ -169,7 +169,8 @@ def _cards(run: Run) -> str:
     data = run.manifest.get("data")
     n = data.get("n_test") if isinstance(data, Mapping) else None
     count = ""
-    if isinstance(n, int) and math.isfinite(wrong):
+    tokens = "sites" in run.manifest.get("config", {})  # each of a window counts
+    if isinstance(n, int) and math.isfinite(wrong) and not tokens:
       count = f"{round(wrong * n):,} of {n:,} wrong"
     cards.append(("Test error", percent(wrong), "%", count))
   if (mse := values.get("test/mse")) is not None and mse >= 0:
