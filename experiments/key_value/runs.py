@@ -30,7 +30,8 @@ CELLS = (
       config=f"configs/key_value/incremental_{data}.py{METHODS[method]}",
       overrides={"data.split_classes": 10},
     )
-    for data, method in (("cifar10", "votes"), ("cifar10", "linear"), ("fashion", "linear"))
+    for data in FEATURES
+    for method in ("votes", "linear")
   ),
   dict(
     id="fashion/own_keys",

@@ -74,7 +74,8 @@ TABLES = (
     columns=COLUMNS[:1],
     rows=tuple(
       dict(label=f"{TITLES[data]}, {NAMES[method]}", cell=f"{data}/all/{method}")
-      for data, method in (("cifar10", "votes"), ("cifar10", "linear"), ("fashion", "linear"))
+      for data in TITLES
+      for method in ("votes", "linear")
     ),
   ),
   dict(
