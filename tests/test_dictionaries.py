@@ -10,6 +10,7 @@ from ibjax.data.sources import planted
 from ibjax.data.store import Part
 from ibjax.data.store_write import write
 from ibjax.evaluators.absorption import absorption
+from ibjax.evaluators.dictionaries import has_origin
 from ibjax.evaluators.dictionary_use import dictionary_use
 from ibjax.evaluators.feature_recovery import feature_recovery
 from ibjax.evaluators.loss_recovered import loss_recovered
@@ -209,6 +210,17 @@ def test_steering_by_the_class_s_own_latent_moves_all_and_noise_does_not():
   found = assess(spliced(np.eye(6), lambda x: np.maximum(x, 0.0)))
   assert found["moved_frac"] == 1.0 and found["random_moved_frac"] < 0.6
   assert found["log_prob_gain_nats"] > 1.0
+
+
+def test_a_store_of_any_function_is_of_no_run(tmp_path):
+  origin = {"model": "f", "layer": "h", "data": "d"}
+  part = Part(4, lambda rows: {"x": np.eye(6, dtype=np.float32)[rows]})
+  for name, notes in (("any", {}), ("run", {"run": "r", "source": ""})):
+    write(tmp_path / name, {"train": part, "test": part}, origin=origin, notes=notes)
+  sources = [f"autoencode:activations:{tmp_path / name}" for name in ("any", "run")]
+  sources.append(f"autoencode:planted:{FLAT}")
+  found = [has_origin(trained(np.eye(6), lambda x: x, source=source)) for source in sources]
+  assert found == [False, True, False]
 
 
 def test_a_store_of_another_model_is_not_spliced(tmp_path):

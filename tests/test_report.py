@@ -17,6 +17,7 @@ from PIL import Image
 from ibjax.core import files
 from ibjax.core.errors import WorkdirError
 from ibjax.report import page, plots, row, runs
+from ibjax.report.reconstructions import draw_reconstructions
 
 RESULT = {
   "step": 300,
@@ -92,6 +93,26 @@ def make_run(
     class_names=np.array([str(k) for k in range(10)]),
   )
   return path
+
+
+def test_reconstructions_are_drawn_of_images_alone(tmp_path):
+  def drawn(shape, source="autoencode:digits", width=64):
+    folder = make_run(tmp_path / f"{len(list(tmp_path.iterdir()))}")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["data"]["x_shape"] = shape
+    manifest["config"]["data"] = {"source": source}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    x = np.linspace(0.0, 1.0, 30 * width).reshape(30, width)
+    np.savez(folder / "predictions.npz", target=x, prediction=x)
+    return draw_reconstructions(runs.read_run(folder))
+
+  figure = drawn([8, 8, 1])
+  shown = [ax.images[0].get_array() for ax in figure.axes if ax.images]
+  assert len(shown) == 48 and shown[0].shape == (8, 8)  # 24 pairs, as they are stored: upright
+  np.testing.assert_allclose(1.0 - shown[1], np.linspace(0.0, 1.0, 30 * 64)[64:128].reshape(8, 8))
+  assert drawn([4, 5, 3], width=60).axes[0].images[0].get_array().shape == (4, 5, 3)
+  # Activations of 64 numbers are no picture of 8 by 8; labels are not reconstructed.
+  assert drawn([64]) is None and drawn([8, 8, 1], source="digits") is None
 
 
 def check_picture(file: pathlib.Path, width: float, height: float) -> None:

@@ -14,7 +14,7 @@ Command, after the transformer and its activations are made:
       --config.checkpoint.every="600 steps"
     ibjax data activations runs/small_lm --layer=block_0.out --out=runs/small_lm_block_0 \
       --examples=3000
-    ibjax train --config=configs/sparse/top_k_activations.py --workdir=runs/top_k
+    ibjax train --config=configs/sparse/top_k_activations.py:spliced --workdir=runs/top_k
     ibjax features runs/top_k
 
 Expected on the test split, mean ± standard deviation over 5 seeds (0 to 4): not measured; other
@@ -22,15 +22,17 @@ sizes are in experiments/sparse_scaling.
 
 Time: not measured.
 
-Arguments: `full` has 4,096 latents, not run; `smoke` is planted directions in seconds.
+Arguments: `spliced` also measures what the model loses with the reconstruction in place of its
+layer, for a store that `ibjax data activations` wrote; `full` has 4,096 latents, not run; `smoke`
+is planted directions in seconds.
 """
 
 from ibjax.core import config as base
 
 
 def get_config(argument: str = ""):
-  """Returns the recipe; `argument` is "", "full" (more latents) or "smoke" (seconds)."""
-  variant = base.choose_variant(argument)
+  """Returns the recipe; `argument` is "", "spliced", "full" (more latents) or "smoke" (seconds)."""
+  variant = base.choose_variant(argument, (*base.VARIANTS, "spliced"))
   c = base.defaults()
   c.data.source = "autoencode:activations:runs/small_lm_block_0"
   c.data.batch_size = 1024
@@ -61,6 +63,6 @@ def get_config(argument: str = ""):
     c.train.duration = "5 epochs"
     c.eval.every = "5 epochs"
     c.checkpoint.every = "5 epochs"
-  else:
+  if variant == "spliced":
     c.assess.spliced = dict(fn="ibjax.evaluators.loss_recovered:loss_recovered")
   return c

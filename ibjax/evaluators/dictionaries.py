@@ -156,6 +156,26 @@ def labelled(trained: Trained, split: str, who: str) -> tuple[np.ndarray, np.nda
   return np.asarray(found["x"]).reshape(len(y), -1), y.astype(np.int64)
 
 
+def has_origin(trained: Trained) -> bool:
+  """Whether a dictionary's activations are of a run that can be opened.
+
+  Args:
+    trained: the dictionary.
+
+  Returns:
+    False for data that are no activation store, and for a store of any function's values.
+  """
+  return bool(_stored(trained).get("notes", {}).get("run"))
+
+
+def _stored(trained: Trained) -> Mapping[str, Any]:
+  """What the activation store of a dictionary's data says of itself; {} for other data."""
+  kind, _, argument = inner(trained).partition(":")
+  if kind != "activations":
+    return {}
+  return store.read_index(files.locate(kind, argument.partition(":")[0], default_data_dir()))
+
+
 def origin(trained: Trained, run: str, layer: str) -> Origin:
   """Opens the model whose activations a dictionary is trained on.
 
@@ -172,13 +192,8 @@ def origin(trained: Trained, run: str, layer: str) -> Origin:
   """
   if trained.open is None:
     raise InputError("this program cannot open another run's model.")
-  kind, _, argument = inner(trained).partition(":")
-  notes: Mapping[str, str] = {}
-  index: Mapping[str, Any] = {}
-  if kind == "activations":
-    folder = files.locate(kind, argument.partition(":")[0], default_data_dir())
-    index = store.read_index(folder)
-    notes = index["notes"]
+  index = _stored(trained)
+  notes: Mapping[str, str] = index.get("notes", {})
   run, layer = run or notes.get("run", ""), layer or index.get("origin", {}).get("layer", "")
   if not run or not layer:
     raise InputError(

@@ -20,7 +20,7 @@ def draw_reconstructions(run: Run) -> Figure | None:
   """The first test images, each with its reconstruction below it.
 
   Args:
-    run: a run of a source "autoencode:..." whose inputs are square images.
+    run: a run of a source "autoencode:..." whose inputs are images, by the manifest.
 
   Returns:
     The figure, or None for any other run.
@@ -29,7 +29,8 @@ def draw_reconstructions(run: Run) -> Figure | None:
   if not str(data.get("source", "")).startswith("autoencode:"):
     return None
   arrays = read_arrays(run, "predictions.npz")
-  pair = [_images(arrays.get(name)) for name in ("target", "prediction")]
+  shape = tuple(run.manifest.get("data", {}).get("x_shape", ()))
+  pair = [_images(arrays.get(name), shape) for name in ("target", "prediction")]
   if pair[0] is None or pair[1] is None or not len(pair[0]):
     return None
   inputs, outputs = pair[0], pair[1]
@@ -56,17 +57,14 @@ def draw_reconstructions(run: Run) -> Figure | None:
   return figure
 
 
-def _images(values: np.ndarray | None) -> np.ndarray | None:
-  """The first rows as [m, h, w] or [m, h, w, 3]; None when they are no square images."""
-  if values is None or values.ndim != 2:
+def _images(values: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
+  """The first rows as [m, h, w] or [m, h, w, 3]; None when inputs of that shape are no images."""
+  if len(shape) == 3 and shape[2] == 1:
+    shape = shape[:2]
+  is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+  if values is None or not is_image or values.shape[1:] != (math.prod(shape),):
     return None
-  some = np.asarray(values[:PAIRS], np.float64)
-  for channels in (1, 3):
-    side = math.isqrt(some.shape[1] // channels)
-    if side >= 4 and side * side * channels == some.shape[1]:
-      shape = (-1, side, side) if channels == 1 else (-1, side, side, channels)
-      return some.reshape(shape)
-  return None
+  return np.asarray(values[:PAIRS], np.float64).reshape(-1, *shape)
 
 
 def _log_odds(objective: Mapping[str, Any]) -> bool:

@@ -17,7 +17,14 @@ from ibjax.core.errors import ConfigError
 from ibjax.core.types import Tapped, Trained
 from ibjax.data import source as source_lib
 from ibjax.data.sources import planted
-from ibjax.evaluators.dictionaries import directions, encode, inner, origin, unit
+from ibjax.evaluators.dictionaries import (
+  directions,
+  encode,
+  has_origin,
+  inner,
+  origin,
+  unit,
+)
 from ibjax.train.assessing import viewer
 from ibjax.train.tap import open_run
 
@@ -144,7 +151,8 @@ def _shown(
   """The model that the activations are of, its layer and source, and what its examples are."""
   y = np.asarray(data["y"])
   labels = y if y.ndim == 1 and np.issubdtype(y.dtype, np.integer) else np.zeros(0, np.int64)
-  if not inner(trained).startswith("activations:"):
+  if not has_origin(trained):
+    # Of a store of any function's values nobody can say what the examples look like.
     x = np.asarray(data["x"])
     kind = "image" if x.ndim in (3, 4) and min(x.shape[1:3]) > 3 else "label"
     return None, "", "", Shown(kind, 1, x, _names(trained), labels)

@@ -43,6 +43,7 @@ def make_manifest(
     "name": setup.source.name,
     "fingerprint": setup.source.fingerprint,
     **{f"n_{name}": split.n for name, split in setup.splits.items()},
+    "x_shape": list(setup.source.x_shape),
   }
   return manifest_of(data, config, about, old, session)
 
