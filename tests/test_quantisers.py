@@ -14,6 +14,7 @@ from ibjax.bottlenecks.gumbel import gumbel
 from ibjax.bottlenecks.kmeans import kmeans
 from ibjax.bottlenecks.lfq import entropies, lfq
 from ibjax.bottlenecks.residual_vq import residual_vq
+from ibjax.bottlenecks.sparse.quantised_top_k import quantised_top_k
 from ibjax.bottlenecks.vq import vq
 from ibjax.core.errors import InputError
 from ibjax.core.types import Code, Outputs
@@ -392,6 +393,57 @@ def test_a_hard_gumbel_code_has_the_gradient_of_the_soft_one():
 def test_settings_that_do_not_fit_are_explained(build, message):
   with pytest.raises(InputError, match=message):
     build()
+
+
+@pytest.mark.parametrize(
+  "channel",
+  [vq(dim=4, codes=4, positions=2), residual_vq(dim=4, codes=4, depth=2), fsq(dim=4, levels=3)]
+  + [lfq(dim=4, heads=2), gumbel(dim=4, codes=4, heads=2)],
+)
+def test_rows_that_do_not_count_are_in_no_statistic(channel):
+  # Far apart, so that what gumbel draws does not depend on the noise.
+  x = 300.0 * jax.random.normal(jax.random.key(3), (6, channel.features))
+  params, state = channel.init(jax.random.key(0))
+
+  def after(x, **given):
+    return channel.apply(params, state, x, key=jax.random.key(1), train=True, **given)[1]
+
+  mask = jnp.array([True] * 6 + [False] * 4)
+  padded = after(jnp.concatenate([x, x[:4]]), mask=mask)
+  for a, b in zip(jax.tree.leaves(padded), jax.tree.leaves(after(x)), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_codes_of_a_cosine_that_learn_by_loss_are_directions():
+  channel = vq(dim=2, codes=8, metric="cosine", learn="loss", start="normal", expire_below=0.0)
+  params, state = channel.init(jax.random.key(0))
+  # As gradient steps leave them: of all lengths.
+  params = {"codebook": params["codebook"] * jnp.linspace(0.2, 5.0, 8)[:, None]}
+  x = jax.random.normal(jax.random.key(1), (50, 2))
+  code, _ = channel.apply(params, state, x, key=jax.random.key(2), train=True)
+  book = np.asarray(params["codebook"]).reshape(8, 2)
+  cosine = np.asarray(x) @ (book / np.linalg.norm(book, axis=1, keepdims=True)).T
+  np.testing.assert_array_equal(code.aux["indices"][:, 0], cosine.argmax(axis=1))
+  np.testing.assert_allclose(np.linalg.norm(code.value, axis=1), 1.0, rtol=1e-5)
+
+
+def test_the_losses_of_a_rounded_dictionary_move_the_one_or_the_other():
+  channel = quantised_top_k(dim=3, latents=6, k=2, levels=4, scale=2.0)
+  params, state = channel.init(jax.random.key(0))
+  x = jax.random.normal(jax.random.key(1), (5, 3))
+
+  def loss(name):
+    def total(params, x):
+      code, _ = channel.apply(params, state, x, key=jax.random.key(2), train=True)
+      return jnp.sum(code.aux[name])
+
+    return jax.grad(total, (0, 1))(params, x)
+
+  of_params, of_x = loss("codebook")
+  assert np.all(np.asarray(of_x) == 0) and np.any(np.asarray(of_params["W_enc"]) != 0)
+  of_params, of_x = loss("commitment")
+  assert all(np.all(np.asarray(g) == 0) for g in jax.tree.leaves(of_params))
+  assert np.any(np.asarray(of_x) != 0)
 
 
 def test_a_codebook_larger_than_the_batch_is_refused():

@@ -28,7 +28,7 @@ def centred(dim=2, noise=0.0):
   def init(key):
     return {"shift": jnp.zeros(dim), "scale": jnp.ones(dim)}, {
       "step": jnp.int32(0),
-      "metrics": {"settled_count": jnp.float32(0.0)},
+      "metrics": {"settled_count": jnp.float32(0.0), "rows": jnp.float32(0.0)},
     }
 
   def apply(params, state, features, *, key, train):
@@ -38,7 +38,8 @@ def centred(dim=2, noise=0.0):
   def settle(params, state, features, key):
     shift = params["shift"].at[0].set(jnp.mean(features[:, 0]))
     count = state["metrics"]["settled_count"] + 1
-    return {**params, "shift": shift}, {**state, "metrics": {"settled_count": count}}
+    metrics = {"settled_count": count, "rows": jnp.float32(features.shape[0])}
+    return {**params, "shift": shift}, {**state, "metrics": metrics}
 
   return Bottleneck(dim, init, apply, settle, lambda state: state["step"] % EVERY == 0)
 
@@ -133,6 +134,32 @@ def test_members_settle_each_at_its_own_time(setup, batch, states):
     ):
       np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
   assert mapped.states["bottleneck"]["metrics"]["settled_count"].tolist() == [1.0, 2.0]
+
+
+def test_it_settles_on_the_views_that_training_encodes(setup, batch):
+  views = tiny_setup(
+    path=PATH,
+    **HERE,
+    views__fn="ibjax.views.gaussian_noise:gaussian_noise",
+    views__count=2,
+  )
+  state = jax.jit(views.program.step)(views.program.init(views.hyper), batch, views.hyper)
+  assert state.states["bottleneck"]["metrics"]["rows"] == 2 * len(batch["x"])
+
+
+def test_what_is_reported_of_a_batch_is_not_of_its_padding(batch):
+  fsq = dict(HERE, bottleneck__fn="ibjax.bottlenecks.fsq:fsq", bottleneck__levels=3)
+  setup = tiny_setup(path=PATH, **fsq)
+  state = setup.program.init(setup.hyper)
+  evaluate = jax.jit(setup.program.evaluate)
+  some = {name: value[:8] for name, value in batch.items()}
+  # As the feed pads: copies of the first row, which do not count.
+  rows = np.r_[np.arange(8), np.zeros(56, int)]
+  padded = {**{name: value[rows] for name, value in batch.items()}, "mask": jnp.arange(64) < 8}
+  alone, among = (evaluate(state, given, 0, setup.hyper) for given in (some, padded))
+  for name in ("code_perplexity", "code_usage_frac"):
+    np.testing.assert_allclose(among[name], alone[name], rtol=1e-6)
+    assert among[name][1] == 8  # a batch weighs by its rows
 
 
 def test_two_networks_are_refused():

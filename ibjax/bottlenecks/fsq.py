@@ -84,7 +84,7 @@ def fsq(dim: int = 4, levels: int | tuple[int, ...] = 5, positions: int = 1) -> 
     del key
     return {}, {"metrics": report(jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1)))}
 
-  def apply(params, state, features, *, key, train):
+  def apply(params, state, features, *, key, train, mask=None):
     checks.shape("features", features, (None, dim))
     x = cut.split(features.astype(jnp.float32))[0]
     half, offset, shift, back, step = shape
@@ -93,7 +93,7 @@ def fsq(dim: int = 4, levels: int | tuple[int, ...] = 5, positions: int = 1) -> 
     lowest = jnp.asarray(np.round(np.float32(-half - offset)), jnp.float32)
     level = jnp.nan_to_num(jnp.round(bounded) - lowest).astype(jnp.int32)
     index = jnp.sum(level * strides, axis=-1)[None]
-    weights = jnp.all(jnp.isfinite(x), axis=-1).astype(jnp.float32)[None]
+    weights = cut.weights(x[None], mask)
     n = features.shape[0]
     stored = jnp.full(n, bits, jnp.float32)
     aux = {
@@ -103,7 +103,7 @@ def fsq(dim: int = 4, levels: int | tuple[int, ...] = 5, positions: int = 1) -> 
     value = ((rounded + back) / step).reshape(n, dim)
     return Code(value, stored * math.log(2.0), stored, aux), {"metrics": report(index, weights)}
 
-  return Bottleneck(features=dim, init=init, apply=apply)
+  return Bottleneck(features=dim, init=init, apply=apply, masks=True)
 
 
 def constants(levels: int) -> tuple[float, float, float, float, float]:

@@ -94,7 +94,7 @@ def gumbel(
     state = {"step": step, "metrics": report(jnp.zeros_like(one, jnp.int32), one, step)}
     return {"codebook": codebook / math.sqrt(cut.width)}, state
 
-  def apply(params, state, features, *, key, train):
+  def apply(params, state, features, *, key, train, mask=None):
     checks.shape("features", features, (None, features_width))
     n = features.shape[0]
     given = logits.split(features.astype(jnp.float32))  # [heads, v, codes]
@@ -102,7 +102,7 @@ def gumbel(
     noisy = given - jnp.log(-jnp.log(uniform))
     index = jnp.argmax(noisy, axis=-1).astype(jnp.int32)
     one_hot = jax.nn.one_hot(index, codes)
-    weights = jnp.all(jnp.isfinite(given), axis=-1)
+    weights = logits.weights(given, mask)
     soft = jax.nn.softmax(noisy / temperature(state["step"]), axis=-1)
     mixed = soft if train and not hard else soft + jax.lax.stop_gradient(one_hot - soft)
     value = jnp.einsum("gvk,gkd->gvd", mixed, params["codebook"])
@@ -113,7 +113,7 @@ def gumbel(
       "alphabet": jnp.full(n, codes, jnp.int32),
     }
     step = state["step"] + int(train)
-    state = {"step": step, "metrics": report(index, weights.astype(jnp.float32), state["step"])}
+    state = {"step": step, "metrics": report(index, weights, state["step"])}
     code = Code(
       cut.per_example(value).reshape(n, dim),
       jnp.sum(cut.per_example(rate), axis=(1, 2)),
@@ -122,7 +122,7 @@ def gumbel(
     )
     return code, state
 
-  return Bottleneck(features=features_width, init=init, apply=apply)
+  return Bottleneck(features=features_width, init=init, apply=apply, masks=True)
 
 
 CASES = (

@@ -96,14 +96,14 @@ def lfq(
     del key
     return {}, {"metrics": report(jnp.zeros((heads, 1), jnp.int32), jnp.ones((heads, 1)))}
 
-  def apply(params, state, features, *, key, train):
+  def apply(params, state, features, *, key, train, mask=None):
     checks.shape("features", features, (None, dim))
     n = features.shape[0]
     x = cut.split(features.astype(jnp.float32))
     x = unit(x) if spherical else x
     q = jnp.where(x > 0, size, -size).astype(jnp.float32)
     index = jnp.sum((x > 0) * powers, axis=-1)
-    weights = jnp.all(jnp.isfinite(x), axis=-1).astype(jnp.float32)
+    weights = cut.weights(x, mask)
     # Of two codes that differ in one channel, by that channel: log odds 4 sharpness size x.
     odds = 4.0 * sharpness * size * x
     entropy, diversity = entropies(odds, weights, joint)
@@ -119,7 +119,7 @@ def lfq(
     value = cut.per_example(straight_through(x, q)).reshape(n, dim)
     return Code(value, stored * math.log(2.0), stored, aux), {"metrics": report(index, weights)}
 
-  return Bottleneck(features=dim, init=init, apply=apply)
+  return Bottleneck(features=dim, init=init, apply=apply, masks=True)
 
 
 def entropies(odds: Array, weights: Array, joint: int) -> tuple[Array, Array]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from ibjax.bottlenecks import codebooks, kmeans
 from ibjax.core import checks, rng
 from ibjax.core.errors import InputError
-from ibjax.core.types import Bottleneck, Code, Scalar
+from ibjax.core.types import Bottleneck, Code, Scalar, Tree
 
 Array = jax.Array
 
@@ -49,6 +49,17 @@ class Layout(NamedTuple):
     """[n, positions * heads * d, ...] to [groups, vectors, d]."""
     cut = features.reshape(-1, self.positions, self.heads, self.width)
     return jnp.moveaxis(cut, 2, 0).reshape(self.groups, -1, self.width)
+
+  def spread(self, rows: Array) -> Array:
+    """[n] to [groups, vectors]: what is of an example, for each of its vectors."""
+    each = jnp.broadcast_to(rows[:, None, None], (rows.shape[0], self.positions, self.heads))
+    return jnp.moveaxis(each, 2, 0).reshape(self.groups, -1)
+
+  def weights(self, x: Array, mask: Array | None) -> Array:
+    """[groups, vectors]: 1 where a vector [groups, vectors, d] is finite and its example counts."""
+    finite = jnp.all(jnp.isfinite(x), axis=-1)
+    counts = finite if mask is None else finite & self.spread(mask)
+    return counts.astype(jnp.float32)
 
   def per_example(self, values: Array) -> Array:
     """[groups, vectors, ...] to [n, positions, heads, ...]."""
@@ -143,10 +154,15 @@ def quantiser(
       return {}, {**state, "codebook": codebook, "sums": codebook}
     return {"codebook": codebook}, state
 
-  def vectors(features: Array) -> tuple[Array, Array]:
+  def vectors(features: Array, mask: Array | None = None) -> tuple[Array, Array]:
     x = cut.split(features.astype(jnp.float32))
     x = codebooks.unit(x) if spherical else x
-    return x, jnp.all(jnp.isfinite(x), axis=-1).astype(jnp.float32)
+    return x, cut.weights(x, mask)
+
+  def read(params: Tree, state: Tree) -> Array:
+    """The codebooks [depth, groups, k, d]; gradients leave those of a cosine at any length."""
+    books = (state if moving else params)["codebook"]
+    return codebooks.unit(books) if spherical else books
 
   def shares(counts: Array, weights: Array) -> Array:
     """Counts, or sums, over what a code would have if all were used alike."""
@@ -168,10 +184,10 @@ def quantiser(
 
     return jax.lax.cond(jnp.any(dead), renew, lambda layer: layer, layer)
 
-  def apply(params, state, features, *, key, train):
+  def apply(params, state, features, *, key, train, mask=None):
     checks.shape("features", features, (None, dim))
-    books = (state if moving else params)["codebook"]
-    x, weights = vectors(features)
+    books = read(params, state)
+    x, weights = vectors(features, mask)
     kept = _depth(key, depth, dropout) if train and depth > 1 else depth
     total, rest = jnp.zeros_like(x), x
     commitment = learning = jnp.zeros(x.shape[:2])
@@ -256,7 +272,7 @@ def quantiser(
     def go_on(params, state):
       rest, layers = x, []
       for r in range(depth):
-        book = params["codebook"][r]
+        book = read(params, state)[r]
         index = jax.vmap(codebooks.nearest)(rest, book)
         q = jnp.take_along_axis(book, index[..., None], axis=1)
         layer = {"codebook": book, "counts": state["counts"][r]}
@@ -284,7 +300,8 @@ def quantiser(
     return waiting | (state["metrics"]["dead_codes"] > 0)
 
   settles = start == "kmeans" or (not moving and _may_be_positive(expire_below))
-  return Bottleneck(dim, init, apply, settle if settles else None, due if settles else None)
+  plain = Bottleneck(dim, init, apply, masks=True)
+  return plain._replace(settle=settle, due=due) if settles else plain
 
 
 def _may_be_positive(value: Scalar) -> bool:

@@ -68,6 +68,8 @@ class Bottleneck(NamedTuple):
       gradient: starting from the data, reviving what is dead. In training it is called on the
       features of a batch before the update, whenever `due` says so. None where there is no such.
     due: `due(state) -> bool scalar`, whether to settle now; after it has, the state says no.
+    masks: whether `apply` takes `mask` [n] bool too, the rows that count: what it reports of a
+      batch is then not of the rows that pad it.
   """
 
   features: int
@@ -75,6 +77,7 @@ class Bottleneck(NamedTuple):
   apply: Callable[..., tuple[Code, Tree]]
   settle: Callable[..., tuple[Tree, Tree]] | None = None
   due: Callable[..., Array] | None = None
+  masks: bool = False
 
 
 class Outputs(NamedTuple):

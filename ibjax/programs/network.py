@@ -74,6 +74,7 @@ def forward(
   train: bool,
   samples: int,
   views: int = 0,
+  mask: Array | None = None,
 ) -> tuple[Objective, Outputs, Tree, Array]:
   """Sends a batch through encoder, bottleneck and decoder.
 
@@ -89,6 +90,7 @@ def forward(
     train: whether noise and statistics are those of training.
     samples: codes drawn per example.
     views: augmented views per example; 0 takes the inputs as they are.
+    mask: [n] bool, True where the example counts; for a bottleneck that `masks`.
 
   Returns:
     (objective, outputs [samples * views * n, ...], new states, the inputs as the encoder saw them).
@@ -114,8 +116,11 @@ def forward(
   features, states["encoder"] = encode(params["encoder"], states["encoder"], x)
   if not encoder.random:
     x, features = _tile(x, samples), _tile(features, samples)
+  given = {}
+  if bottleneck.masks and mask is not None:
+    given["mask"] = _tile(mask, samples * max(views, 1))
   code, states["bottleneck"] = bottleneck.apply(
-    params["bottleneck"], states["bottleneck"], features, key=key, train=train
+    params["bottleneck"], states["bottleneck"], features, key=key, train=train, **given
   )
   read = jax.lax.stop_gradient(code.value) if config["train"].get("probe") else code.value
   prediction, states["decoder"] = decode(params["decoder"], states["decoder"], read)
@@ -168,6 +173,7 @@ def judge(
     train=train,
     samples=samples,
     views=views,
+    mask=batch["mask"],
   )
   copies, judged = samples * max(views, 1), outputs
   if objective.couples and not train and samples > 1:

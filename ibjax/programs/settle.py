@@ -13,6 +13,7 @@ from ibjax.core.types import Batch, DataSpec, TrainState, Tree
 from ibjax.data.feed import to_float
 from ibjax.programs.network import parts
 from ibjax.programs.update import branch
+from ibjax.programs.views import count_views, make_views
 
 Step = Callable[[TrainState, Batch, Any], TrainState]
 
@@ -39,6 +40,8 @@ def settling(step: Step, config: Mapping[str, Any], spec: DataSpec) -> Step:
     encoder, bottleneck, _, _ = parts(config, spec, hyper, state.step)
     key = rng.stream(rng.root_key(hyper["seed"]), "settle", state.step)
     x = to_float(batch["x"], tuple(config["data"]["value_range"]))
+    if count_views(config):
+      x = make_views(config, hyper, x, key)
     # As training sees them, dropout and all; moving statistics are left to the update.
     features, _ = encoder.apply(
       state.params["encoder"],

@@ -77,9 +77,12 @@ def supervised(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
   def run(params, states, batch: Batch, *given, **options):
     terms, mask, states, outputs = judge(config, spec, params, states, batch, *given, **options)
     losses, metrics = combine(terms, mask)
-    for part in ("encoder", "bottleneck", "decoder"):
+    for part in ("encoder", "decoder"):
       for name, value in states[part].get("metrics", {}).items():
         metrics[name] = mean_state(name, value, mask)
+    for name, value in states["bottleneck"].get("metrics", {}).items():
+      # Of a batch; one that is mostly padding weighs by the rows that it has.
+      metrics[name] = mean_state(name, jnp.broadcast_to(value, mask.shape), mask)
     logits = outputs.prediction.reshape(-1, *batch["mask"].shape, outputs.prediction.shape[-1])
     return losses, metrics, states, outputs, logits
 

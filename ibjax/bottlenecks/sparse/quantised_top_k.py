@@ -82,23 +82,29 @@ def quantised_top_k(
     return {**params, "log_step": jnp.log(jnp.asarray(scale, jnp.float32) / (levels - 1))}, state
 
   def apply(params, state, features, *, key, train):
-    code, state = inner.apply(params, state, features, key=key, train=train)
-    indices = code.aux["indices"]
-    rounded, level = _round(code.aux["activations"], jnp.exp(params["log_step"]), levels)
-    value = linear.decode_at(rounded, indices, params["W_dec"]) + params["b_dec"]
     n, x = features.shape[0], features.astype(jnp.float32)
+    still = jax.lax.stop_gradient
+
+    def through(x):
+      code, new = inner.apply(params, state, x, key=key, train=train)
+      indices = code.aux["indices"]
+      rounded, level = _round(code.aux["activations"], jnp.exp(params["log_step"]), levels)
+      value = linear.decode_at(rounded, indices, params["W_dec"]) + params["b_dec"]
+      return value, indices, level, new
+
+    value, indices, level, new = through(x)
     symbols = jnp.zeros((n, latents), jnp.int32)
     symbols = symbols.at[jnp.arange(n)[:, None], indices].set(level.astype(jnp.int32))
-    still = jax.lax.stop_gradient
     aux = {
       "indices": symbols,
       "alphabet": jnp.full(n, levels, jnp.int32),
       "l0": jnp.sum(symbols > 0, axis=-1, dtype=jnp.float32),
       "commitment": jnp.sum(jnp.square(x - still(value)), axis=-1),
-      "codebook": jnp.sum(jnp.square(still(x) - value), axis=-1),
+      # The same numbers: the dictionary encodes too, and so its gradient would reach the features.
+      "codebook": jnp.sum(jnp.square(still(x) - through(still(x))[0]), axis=-1),
     }
     stored = jnp.full(n, bits, jnp.float32)
-    return Code(value, stored * math.log(2.0), stored, aux), state
+    return Code(value, stored * math.log(2.0), stored, aux), new
 
   def settle(params, state, features, key):
     own = {name: value for name, value in params.items() if name != "log_step"}
