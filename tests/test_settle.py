@@ -148,7 +148,7 @@ def test_it_settles_on_the_views_that_training_encodes(setup, batch):
 
 
 def test_what_is_reported_of_a_batch_is_not_of_its_padding(batch):
-  fsq = dict(HERE, bottleneck__fn="ibjax.bottlenecks.fsq:fsq", bottleneck__levels=3)
+  fsq = dict(HERE, bottleneck__fn="ibjax.bottlenecks.fsq:fsq", bottleneck__levels=15)
   setup = tiny_setup(path=PATH, **fsq)
   state = setup.program.init(setup.hyper)
   evaluate = jax.jit(setup.program.evaluate)
@@ -157,6 +157,7 @@ def test_what_is_reported_of_a_batch_is_not_of_its_padding(batch):
   rows = np.r_[np.arange(8), np.zeros(56, int)]
   padded = {**{name: value[rows] for name, value in batch.items()}, "mask": jnp.arange(64) < 8}
   alone, among = (evaluate(state, given, 0, setup.hyper) for given in (some, padded))
+  assert alone["code_perplexity"][0] > 2 * 8  # several symbols, so that padding would show
   for name in ("code_perplexity", "code_usage_frac"):
     np.testing.assert_allclose(among[name], alone[name], rtol=1e-6)
     assert among[name][1] == 8  # a batch weighs by its rows
