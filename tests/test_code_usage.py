@@ -93,7 +93,7 @@ def test_a_collapsed_codebook_is_told_once_while_the_run_goes_on(tmp_path, capfd
   perplexity = [line["code_perplexity"] for line in lines if line["split"] == "train"]
   np.testing.assert_allclose(perplexity, 1.0, rtol=1e-5)
   said = capfd.readouterr().err
-  assert said.count("the codebook has collapsed") == 1 and "warning: at step 2" in said
+  assert said.count("the code has collapsed") == 1 and "warning: at step 2" in said
 
 
 def test_what_counts_as_a_collapse():

@@ -295,7 +295,7 @@ def usage(counts: Array) -> dict[str, Array]:
   """What is reported of codebooks: perplexity, the share of codes in use, how many are not.
 
   Formula: perplexity exp(-sum_j p_j log p_j), p_j = N_j / sum N, averaged over codebooks. It is k
-  where all codes are used alike, 1 where one is used.
+  where all codes are used alike, 1 where one is used. Codebooks that met nothing are left out.
 
   Args:
     counts: [..., k] of each code in a batch, of one codebook or several.
@@ -310,13 +310,20 @@ def usage(counts: Array) -> dict[str, Array]:
     >>> counts = jnp.array([1.0, 1.0, 0.0])
     >>> {k: round(float(v), 4) for k, v in usage(counts).items()}
     {'code_perplexity': 2.0, 'code_usage_frac': 0.6667, 'dead_codes': 1.0}
+    >>> cut = jnp.stack([counts, jnp.zeros(3)])  # the second codebook was not asked
+    >>> round(float(usage(cut)["code_perplexity"]), 4)
+    2.0
   """
   share = counts / jnp.maximum(jnp.sum(counts, axis=-1, keepdims=True), TINY)
   entropy = -jnp.sum(share * jnp.log(jnp.where(share > 0, share, 1.0)), axis=-1)
+  # A layer that dropout has cut met nothing, and is no codebook that has collapsed.
+  met = jnp.sum(counts, axis=-1) > 0
+  some = jnp.maximum(jnp.sum(met, dtype=jnp.float32), 1.0)
+  used_frac = jnp.mean(counts > 0, axis=-1, dtype=jnp.float32)
   return {
-    "code_perplexity": jnp.mean(jnp.exp(entropy)).astype(jnp.float32),
-    "code_usage_frac": jnp.mean(counts > 0, dtype=jnp.float32),
-    "dead_codes": jnp.sum(counts == 0, dtype=jnp.float32),
+    "code_perplexity": jnp.sum(jnp.where(met, jnp.exp(entropy), 0.0), dtype=jnp.float32) / some,
+    "code_usage_frac": jnp.sum(used_frac) / some,
+    "dead_codes": jnp.sum((counts == 0) & met[..., None], dtype=jnp.float32),
   }
 
 

@@ -10,10 +10,10 @@ import numpy as np
 # Metric -> (whether a value is a collapse, what is said of it).
 SIGNS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
   "code_perplexity": (
-    lambda value: value < 1.5,
-    "the codebook has collapsed: nearly all vectors have one code (perplexity {0:.3g}). Start it "
-    "from the data (start='kmeans'), revive dead codes (expire_below above 0), or weigh commitment "
-    "less",
+    lambda value: value < 1.2,
+    "the code has collapsed: nearly all vectors have one symbol (perplexity {0:.3g}). Where the "
+    "bottleneck has codebooks, start them from the data (start='kmeans'), revive dead codes "
+    "(expire_below above 0) or weigh commitment less; else lower the learning rate",
   ),
   "dead_latents_frac": (
     lambda value: value > 0.95,
