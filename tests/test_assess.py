@@ -11,7 +11,7 @@ from ibjax.train import loop
 from ibjax.train.assessing import assessor
 from ibjax.train.population import Member, train_members
 from ibjax.train.setup import build
-from tests.helpers import load_config
+from tests.helpers import load_config, tiny
 
 ATTACKS = {"fn": "ibjax.evaluators.attacks:attacks", "epsilons": (0.1,), "examples": 100}
 
@@ -102,3 +102,9 @@ def test_what_an_assessor_sees(trained):
 def test_mistakes_are_found_before_training(assess, error, match):
   with pytest.raises(error, match=match):
     build(config(**assess))
+
+
+def test_a_gradient_that_the_program_has_not_is_missed_before_training():
+  language = tiny("configs/language/decoder_shakespeare.py", assess={"edge": ATTACKS})
+  with pytest.raises(ConfigError, match=r"config\.assess\.edge needs the gradient"):
+    build(language)

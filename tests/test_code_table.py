@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ibjax.core.errors import WorkdirError
+from ibjax.core.errors import InputError, WorkdirError
 from ibjax.core.types import Trained
 from ibjax.evaluators.code_table import code_table
 from ibjax.report import codes
@@ -13,9 +13,9 @@ from ibjax.report import codes
 NAMES = ("a", "b", "<", "\n")
 
 
-def known_model(folder):
+def known_model(folder, rows=6, window=20):
   """Code c fires at token c, and the model then says c + 1, whatever the token: as it is told."""
-  x = np.tile(np.arange(4), (6, 5)).astype(np.int32)
+  x = np.resize(np.arange(4), (rows, window)).astype(np.int32)
 
   def state(tokens, on):
     here = np.array(tokens)[:, :, None, None]
@@ -71,11 +71,35 @@ def test_codes_of_a_known_model_are_told_and_shown(tmp_path):
   assert "\N{RETURN SYMBOL}" in shown and "<mark>" in shown
 
 
+def test_codes_that_fire_too_rarely_are_left_out_and_their_divergence_is_no_number(tmp_path):
+  found = code_table(windows=2, length=14)(known_model(tmp_path))  # each fires at 10 tokens
+  assert np.isnan([found["js_before_nats"], found["js_after_nats"]]).all()
+  assert found["token_purity"] == 1.0
+  told = json.loads((tmp_path / "codes.json").read_text())
+  assert told["codes"] == [] and told["free"] == "<\nab"
+  assert codes.section(tmp_path).count("<tr>") == 1
+
+
+def test_short_samples_and_short_windows_have_short_prompts(tmp_path):
+  code_table(rows=1, length=4)(known_model(tmp_path))
+  told = json.loads((tmp_path / "codes.json").read_text())
+  assert told["prompt"] == "ab<" and told["free"] == "\n"
+  found = code_table(rows=2, windows=60, length=4)(known_model(tmp_path, 60, 2))
+  assert found["js_after_nats"] < 1e-6
+  with pytest.raises(InputError, match="length is 1"):
+    code_table(length=1)
+  with pytest.raises(InputError, match=r"x is \[60, 1\]"):
+    code_table()(known_model(tmp_path, 60, 1))
+
+
 def test_a_page_without_codes_has_no_section_and_a_damaged_file_is_said(tmp_path):
   assert codes.section(tmp_path) == ""
   (tmp_path / "codes.json").write_text('{"codes": [')
   with pytest.raises(WorkdirError, match=r"codes\.json cannot be read"):
     codes.section(tmp_path)
   (tmp_path / "codes.json").write_text('{"codes": [{}]}')
+  with pytest.raises(WorkdirError, match="no table of codes"):
+    codes.section(tmp_path)
+  (tmp_path / "codes.json").write_text('{"codes": [], "prompt": 3, "free": ""}')
   with pytest.raises(WorkdirError, match="no table of codes"):
     codes.section(tmp_path)

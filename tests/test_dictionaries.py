@@ -212,6 +212,15 @@ def test_steering_by_the_class_s_own_latent_moves_all_and_noise_does_not():
   assert found["log_prob_gain_nats"] > 1.0
 
 
+def test_steering_says_nothing_of_a_model_that_answers_with_one_class():
+  x = np.ones((20, 6), np.float32)
+  opened = tapped(np.eye(6)[:, [0] * 6] * np.arange(6), x, np.zeros(20, np.int64))
+  found = steering(run="r", layer="h")(
+    trained(np.eye(6), lambda x: x, source="given", opened=opened)
+  )
+  assert len(found) == 4 and np.isnan(list(found.values())).all()
+
+
 def test_a_store_of_any_function_is_of_no_run(tmp_path):
   origin = {"model": "f", "layer": "h", "data": "d"}
   part = Part(4, lambda rows: {"x": np.eye(6, dtype=np.float32)[rows]})

@@ -11,8 +11,10 @@ from ibjax.data.sources import planted
 from ibjax.main import main
 from ibjax.report import features as report
 from ibjax.report.page import write_page
+from ibjax.train.features import _effects as effects
 from ibjax.train.features import features
 from tests.browser import Browser, executable
+from tests.dictionaries import tapped
 from tests.fake_runs import fake_run
 
 HOSTILE = '</script><img src=x onerror="boom()">'
@@ -108,6 +110,12 @@ def test_latents_are_described_as_they_are(run):
   few = features(folder, examples=500, most=2)
   densest = sorted(found["features"], key=lambda f: -f["density"])[:2]
   assert [f["id"] for f in few["features"]] == sorted(f["id"] for f in densest)
+
+
+def test_a_dictionary_whose_latents_are_all_dead_moves_nothing():
+  x = np.ones((4, 3), np.float32)
+  found = effects(tapped(np.ones((3, 5)), x, np.zeros(4)), "h", x, np.zeros((0, 3)))
+  assert found.shape == (0, 5)
 
 
 def test_verb_puts_the_latents_on_the_page(run, tmp_path, capsys):

@@ -127,7 +127,13 @@ def test_a_run_compares_the_caches(monkeypatch):
   [
     (dict(latent__sizes="8-8"), "RANK[+]ROTARY"),
     (dict(latent__scratch="99+4"), "latent_rank=99"),
+    (dict(latent__sizes="99+4"), "latent_rank=99"),
+    (dict(latent__sizes="4+3"), "rotary_dim=3"),
     (dict(nested__percents="0"), r"1\.\.100"),
+    (dict(nested__percents="49"), r"budget=0\.49"),
+    (dict(nested__levels=3), "levels=3"),
+    (dict(nested__granularity="heads"), "config.nested.granularity"),
+    (dict(nested__steps=0), "config.nested.steps is 0"),
     (dict(data__tasks="digits"), "source of tokens"),
     (dict(recipe__decoder__attention="latent"), "grouped-query"),
   ],

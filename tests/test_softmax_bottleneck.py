@@ -1,11 +1,14 @@
 """The run that looks at narrow decoders: ranks that are known, a truncation worked out by hand."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ibjax.core.errors import ConfigError, InputError
+from ibjax.core.errors import ConfigError, DivergedError, InputError
+from ibjax.core.types import Program
 from ibjax.data import feed, source
 from ibjax.exact.basis_aware import output_basis
 from ibjax.models.decoder import decoder
@@ -45,6 +48,37 @@ def test_training_in_memory_lowers_the_loss_and_keeps_states_on_the_way():
   assert losses[2] < np.log(11)
 
 
+def counted(monkeypatch, bad=-1, **overrides):
+  """A training of 4 steps of a program that counts them, and 100 more in its averages."""
+
+  class State(NamedTuple):
+    params: dict
+    ema: dict
+    bad_step: jax.Array
+
+  def step(state, batch, hyper):
+    n = state.params["decoder"] + 1
+    failed = jnp.where(n == bad, n, state.bad_step)
+    return State({"decoder": n}, {"decoder": 100 + n}, failed)
+
+  start = State({"decoder": jnp.int32(0)}, {"decoder": jnp.int32(100)}, jnp.int32(-1))
+  program = Program(lambda hyper: start, step, None, None)
+  monkeypatch.setattr(in_memory, "resolve", lambda name: lambda recipe, mesh, spec: program)
+  tokens = {"x": np.zeros((64, 3), np.int32), "y": np.zeros((64, 3), np.int32)}
+  recipe = in_memory.with_decoder(tiny(CONFIG, **overrides), {})
+  return [int(found) for found in in_memory.train(recipe, None, tokens, 4, 0, points=2)]
+
+
+def test_training_in_memory_says_that_it_diverged(monkeypatch):
+  assert counted(monkeypatch) == [2, 4]
+  with pytest.raises(DivergedError, match=r"at step 3 of 4.*learning_rate"):
+    counted(monkeypatch, bad=3)
+
+
+def test_training_in_memory_gives_the_averages_that_are_asked_for(monkeypatch):
+  assert counted(monkeypatch, recipe__train__ema=0.9) == [102, 104]
+
+
 def test_whole_windows_leave_out_what_is_behind_the_end():
   x, y = np.arange(12).reshape(3, 4), np.arange(12).reshape(3, 4) + 1
   y[1, 3] = -1
@@ -67,6 +101,9 @@ def test_truncation_keeps_the_rare_token_and_not_the_likely_one_that_is_confused
   [
     (dict(training__widths="4,x"), r"1\.\.4096"),
     (dict(head__ranks="5"), r"1\.\.4"),
+    (dict(training__widths="4,16", head__ranks="12"), r"1\.\.11"),  # tokens
+    (dict(head__steps=0), "config.head.steps is 0"),
+    (dict(recipe__sites=("block_*/mlp",)), "config.recipe.sites"),
     (dict(training__widths="5", recipe__decoder__heads=2), "multiple of heads=2"),
     (dict(truncation__delta=0.0), "delta"),
     (dict(data__tasks="digits"), "source of tokens"),

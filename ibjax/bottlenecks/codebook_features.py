@@ -204,8 +204,8 @@ def intervention(
     `value(params, features [n, dim], on [n, heads, m] int32, off [heads, codes] bool,
     refill=True) -> (value [n, dim], indices [n, heads, k])`. Codes in `on` (`NONE`: no code) take
     the first of the k places, m of them at most; the rest are the most similar ones that are not
-    `off`. Without refill a code that is off leaves its place empty, and the mean still divides by
-    k; its index is `NONE`.
+    `off`. Without refill, or where none is left to fill it, the place of a code that is off stays
+    empty, and the mean still divides by k; its index is `NONE`.
 
   Raises:
     InputError: as `codebook_features`; more codes on than k.
@@ -228,10 +228,8 @@ def intervention(
     rows, columns = jnp.arange(n)[:, None, None], jnp.arange(heads)[:, None]
     scores = scores.at[rows, columns, at].set(jnp.inf, mode="drop")
     chosen = jax.lax.top_k(scores, k)[1]
-    kept = jnp.ones(chosen.shape, bool)
-    if not refill:
-      forced = jnp.any(chosen[..., None] == on[:, :, None, :], axis=-1)
-      kept = forced | ~off[columns, chosen]
+    forced = jnp.any(chosen[..., None] == on[:, :, None, :], axis=-1)
+    kept = forced | ~off[columns, chosen]
     picked = params["codebook"][columns, chosen] * kept[..., None]
     total = jnp.sum(picked, axis=2) / (k if reduce == "mean" else 1)
     return total.reshape(n, dim), jnp.where(kept, chosen, NONE)

@@ -30,8 +30,8 @@ CORE = ("numerics", "schedules", "rng")
 # What surrounds an estimator's value without changing it: claims, checks of samples, warnings.
 AROUND = tuple(f"ibjax.estimators.base.{name}" for name in ("contract", "samples", "warn"))
 # What stands beside a method and changes no number of it: the known answers it is held to, or why
-# there are none, and what its beta multiplies.
-KNOWN = ("CASES", "TRUTHS", "NO_TRUTHS", "COVERAGE", "LAGRANGIAN")
+# there are none, what its beta multiplies, and what an assessor needs of a program.
+KNOWN = ("CASES", "TRUTHS", "NO_TRUTHS", "COVERAGE", "LAGRANGIAN", "NEEDS")
 
 _DIGITS = 12
 _FACTORY = re.compile(r"(ibjax(?:\.\w+)+):\w+")

@@ -21,6 +21,7 @@ from ibjax.evaluators.target_errors import error_rate, root_mean_square
 Array = jax.Array
 
 METHODS = ("fgsm", "pgd")
+NEEDS = ("gradient",)  # of the program; `ibjax.train.setup` looks before anything is trained
 
 
 def projected_gradient(

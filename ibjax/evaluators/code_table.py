@@ -6,6 +6,7 @@ Source: Tamkin, Taufeeque and Goodman 2024, "Codebook features" (arXiv:2310.1723
 from __future__ import annotations
 
 import json
+import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from ibjax.evaluators.state_machine import jensen_shannon, purity
 
 FILE = "codes.json"
 BEFORE, BEHIND = 24, 8  # tokens shown around the one at which a code fires
+LEAST = 20  # tokens at which a code fires, below which it is not described
 PLACES = 64  # at which a code is set
 OFTEN = 100  # tokens at which a code fires, above which it does not rank higher for them
 
@@ -37,10 +39,11 @@ def code_table(
   Formula: a code is described if it fires at 20 tokens or more of the windows; of these, the `rows`
   codes whose tokens are the least mixed, by min(n, 100) (H(token) - H(token | c)) for n tokens, are
   shown, spread evenly over the sites: tokens at which the code fires, the next tokens that follow
-  there, contexts, and a text that the model goes on with from one and the same prompt while the
-  code is on at every position. Measured of the shown: p, the mean distribution of the next token
-  where the code fires, against the mean distribution at 64 places drawn at random, before the code
-  is set there (at the last token alone), and after: their Jensen-Shannon divergences in nats.
+  there, contexts, and a text that the model goes on with from one and the same prompt (24 tokens,
+  or what the window or the sample has room for) while the code is on at every position. Measured
+  of the shown: p, the mean distribution of the next token where the code fires, against the mean
+  distribution at 64 places drawn at random, before the code is set there (at the last token alone),
+  and after: their Jensen-Shannon divergences in nats.
 
   In the run's folder it leaves codes.json, which the page of the run shows.
 
@@ -50,17 +53,19 @@ def code_table(
     rows: codes shown.
     windows: of the split that are read, the first ones.
     contexts: of each code.
-    length: tokens of a sample, its prompt among them.
+    length: tokens of a sample, its prompt among them; at least 2.
     temperature: of the samples.
     split: that is read.
 
   Returns:
     `assess(trained)` -> {"token_purity", "next_purity" (`ibjax.evaluators.state_machine.purity` of
-    the token and the one that follows; means over sites), "used_frac" (of all codes),
-    "js_before_nats", "js_after_nats"}.
+    the token and the one that follows, of the second half of the windows; means over sites),
+    "used_frac" (of all codes), "js_before_nats", "js_after_nats" (NaN where no code fires often
+    enough to be described)}.
 
   Raises:
-    InputError: a size below 1, or a model without codebook features.
+    InputError: a size below its least, a model without codebook features, or fewer than two tokens
+      that another follows.
 
   Example:
     >>> from ibjax.evaluators.code_table import code_table
@@ -70,13 +75,15 @@ def code_table(
   order and the divergences are ours.
   """
   for name, size in dict(rows=rows, windows=windows, contexts=contexts, length=length).items():
-    checks.at_least(name, size, 1)
+    checks.at_least(name, size, 2 if name == "length" else 1)
   checks.at_least("temperature", temperature, 0.0)
 
   def assess(trained: Trained) -> dict[str, float]:
     assert trained.functions is not None
     read = trained.functions["read"]
     x = np.asarray(trained.data("", split)["x"])[:windows]
+    if x[:, 1:].size < 2:
+      raise InputError(f"code_table needs two tokens that another follows; x is {list(x.shape)}.")
     found = read(x)
     indices, logits = found["indices"], np.asarray(found["logits"], np.float64)
     if not indices:
@@ -84,25 +91,16 @@ def code_table(
     p = np.exp(logits - logits.max(axis=-1, keepdims=True))
     p = (p / p.sum(axis=-1, keepdims=True)).reshape(x.size, -1)
     shown = _chosen(indices, x, trained.num_classes, rows)
-    reach = min(BEFORE, x.shape[1] // 2)
-    rng = np.random.default_rng([trained.seed, 5])
-    places = rng.integers(len(x), size=PLACES), rng.integers(reach, x.shape[1] - 1, size=PLACES)
-    tokens = np.stack([x[i, t - reach + 1 : t + 1] for i, t in zip(*places)])
     fires = [(indices[site][:, :, head] == code).any(axis=-1) for site, head, code in shown]
-    own = np.stack([p[where.reshape(-1)].mean(axis=0) for where in fires])
     heads = {site: codes.shape[2] for site, codes in indices.items()}
-    # One call for all codes: block b of the rows has code b on at its last token.
-    blocks = np.tile(tokens, (len(shown), 1))
-    at_end = _set(shown, heads, PLACES, reach, slice(reach - 1, None))
-    before, after = (
-      jensen_shannon(_mean_next(read(blocks, on)["logits"], len(shown)), own) for on in ({}, at_end)
-    )
-    prompt = np.tile(x[:1, :reach], (len(shown) + 1, 1))  # the last is not steered
-    held = _set([*shown, None], heads, 1, length, slice(reach - 1, None))
+    before, after = _apart(read, x, p, shown, fires, heads, trained.seed)
+    given = min(_reach(x), length - 1)
+    prompt = np.tile(x[:1, :given], (len(shown) + 1, 1))  # the last is not steered
+    held = _set([*shown, None], heads, 1, length, slice(given - 1, None))
     drawn = trained.functions["generate"](
       prompt, length, seed=trained.seed, temperature=temperature, on=held
     )
-    samples = [_text(row[reach:], trained.names) for row in drawn]
+    samples = [_text(row[given:], trained.names) for row in drawn]
     table = [
       _row(*shown[i], fires[i], x, trained.names, contexts)
       | {"steered": samples[i]}
@@ -134,11 +132,42 @@ def code_table(
       "token_purity": pure(here),
       "next_purity": pure(next_),
       "used_frac": used / total,
-      "js_before_nats": float(np.mean(before)),
-      "js_after_nats": float(np.mean(after)),
+      "js_before_nats": float(np.mean(before)) if shown else math.nan,
+      "js_after_nats": float(np.mean(after)) if shown else math.nan,
     }
 
   return assess
+
+
+def _reach(x: np.ndarray) -> int:
+  """How many tokens the model is given before it goes on."""
+  return min(BEFORE, x.shape[1] // 2)
+
+
+def _apart(
+  read: Callable[..., Mapping[str, Any]],
+  x: np.ndarray,
+  p: np.ndarray,
+  shown: Sequence[tuple[str, int, int]],
+  fires: Sequence[np.ndarray],
+  heads: Mapping[str, int],
+  seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+  """Divergences of each code from where it fires by itself: [codes] before it is set, and after."""
+  if not shown:
+    return np.zeros(0), np.zeros(0)
+  reach, rng = _reach(x), np.random.default_rng([seed, 5])
+  last = max(x.shape[1] - 1, reach + 1)  # windows of two tokens have one place
+  places = rng.integers(len(x), size=PLACES), rng.integers(reach, last, size=PLACES)
+  tokens = np.stack([x[i, t - reach + 1 : t + 1] for i, t in zip(*places)])
+  own = np.stack([p[where.reshape(-1)].mean(axis=0) for where in fires])
+  # One call for all codes: block b of the rows has code b on at its last token.
+  blocks = np.tile(tokens, (len(shown), 1))
+  at_end = _set(shown, heads, PLACES, reach, slice(reach - 1, None))
+  before, after = (
+    jensen_shannon(_mean_next(read(blocks, on)["logits"], len(shown)), own) for on in ({}, at_end)
+  )
+  return before, after
 
 
 def _chosen(indices, x: np.ndarray, classes: int, rows: int) -> list[tuple[str, int, int]]:
@@ -154,7 +183,7 @@ def _chosen(indices, x: np.ndarray, classes: int, rows: int) -> list[tuple[str, 
       n = counts.sum(axis=1)
       share = counts / np.maximum(n, 1)[:, None]
       gain = np.minimum(n, OFTEN) * (_entropy(all_) - _entropy(share))
-      scored += [(gain[code], site, head, code) for code in np.flatnonzero(n >= 20)]
+      scored += [(gain[code], site, head, code) for code in np.flatnonzero(n >= LEAST)]
     lists.append(sorted(scored, reverse=True))
   turns = [row[i] for i in range(rows) for row in lists if i < len(row)]
   return [(site, head, int(code)) for _, site, head, code in turns[:rows]]

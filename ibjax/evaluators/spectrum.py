@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 
 from ibjax.core import checks
-from ibjax.core.errors import InputError
 from ibjax.core.numerics import entropy
 from ibjax.exact.marchenko_pastur import LEVELS, Null
 
@@ -88,10 +87,8 @@ def product_eigenvalues(query: Array, key: Array) -> Array:
     key: K [width, inner].
 
   Returns:
-    [inner], ascending, in units of `ibjax.exact.marchenko_pastur.product_noise(width, inner)`.
-
-  Raises:
-    InputError: more inner dimensions than the width.
+    [min(width, inner)], ascending, in units of
+    `ibjax.exact.marchenko_pastur.product_noise(width, inner)`.
 
   Example:
     >>> import jax.numpy as jnp
@@ -102,9 +99,7 @@ def product_eigenvalues(query: Array, key: Array) -> Array:
   """
   checks.shape("query", query, ("width", "inner"))
   checks.shape("key", key, query.shape)
-  width, inner = query.shape
-  if inner > width:
-    raise InputError(f"a head of {inner} dimensions is wider than the stream of {width}.")
+  width = query.shape[0]
   triangles = [jnp.linalg.qr(part, "r") for part in (query, key)]
   return jnp.linalg.svd(triangles[0] @ triangles[1].T, compute_uv=False)[::-1] ** 2 / width**2
 

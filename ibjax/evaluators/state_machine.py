@@ -70,15 +70,15 @@ def state_codes(
 ) -> Callable[[Trained], dict[str, float]]:
   """Measures whether codes stand for states, and whether setting them moves the model.
 
-  Formula: looked at is the last digit of the state numbered `place` of each walk. Of a site, n(c,
-  s) walks have code c there in state s; purity = sum_c max_s n(c, s) / sum n, per head, averaged;
-  of a code of several, each counts. The code of a state is the one most frequent in it, counted on
-  the first half of the walks. Then, for pairs (i, j) of walks of the other half whose states
-  differ, the codes at that digit of i are set to the codes of the state of j, in all sites of all
-  heads. The distribution of the next state, exact by running through its digits, is compared with
-  that of j untouched: the mass on the successors of j's state before and after, and the
-  Jensen-Shannon divergence in nats before and after. "patched" sets not the codes of the state but
-  those that j itself has there, "site" the codes of the state in one site alone.
+  Formula: looked at is the last digit of the state numbered `place` of each walk. Purity is the
+  share of walks of the second half whose state is the one most frequent under their code in the
+  first half, see `purity`. The code of a state is the one most frequent in it, counted on the first
+  half too. Then, for pairs (i, j) of walks of the second half whose states differ, the codes at
+  that digit of i are set to the codes of the state of j, in all sites of all heads. The
+  distribution of the next state, exact by running through its digits, is compared with that of j
+  untouched: the mass on the successors of j's state before and after, and the Jensen-Shannon
+  divergence in nats before and after. "patched" sets not the codes of the state but those that j
+  itself has there, "site" the codes of the state in one site alone.
 
   Use it with codebook features in a language model trained on a finite_state source.
 
@@ -205,31 +205,41 @@ def next_states(
 
 
 def purity(codes: np.ndarray, labels: np.ndarray) -> float:
-  """How well a code tells the label: the share of right guesses by each code's most frequent one.
+  """How well a code tells the label, on examples that were not counted to say what it stands for.
+
+  Formula: l(c) = the label most frequent under code c in the first half of the examples, the
+  smallest of several; purity = the share of the second half, of its codes one by one, with
+  label = l(code). A code that the first half has not counts as wrong. Codes that say nothing of the
+  label score no more than the most frequent label's share, however many they are.
 
   Args:
-    codes: [n, heads, k] integers; each code of a head counts by itself.
+    codes: [n, heads, k] integers >= 0; each code of a head counts by itself.
     labels: [n] integers >= 0.
 
   Returns:
-    A number in (0, 1], the mean over heads.
+    A number in [0, 1], the mean over heads.
+
+  Raises:
+    InputError: fewer than two examples.
 
   Example:
     >>> import numpy as np
     >>> from ibjax.evaluators.state_machine import purity
-    >>> purity(np.array([[[5]], [[5]], [[5]], [[7]]]), np.array([0, 0, 1, 1]))
-    0.75
+    >>> purity(np.array([[[5]], [[7]], [[5]], [[5]]]), np.array([0, 1, 0, 1]))
+    0.5
   """
   n, heads, k = codes.shape
-  repeated = np.repeat(labels, k)
+  if n < 2:
+    raise InputError(f"purity needs examples to label codes and others to score; there are {n}.")
+  half, given = n // 2, np.repeat(labels, k)
   right = 0
   for head in range(heads):
     flat = codes[:, head].reshape(-1)
-    _, code = np.unique(flat, return_inverse=True)
-    counts = np.zeros((code.max() + 1, labels.max() + 1), np.int64)
-    np.add.at(counts, (code, repeated), 1)
-    right += counts.max(axis=1).sum()
-  return float(right / (n * heads * k))
+    counts = np.zeros((flat.max() + 1, labels.max() + 1), np.int64)
+    np.add.at(counts, (flat[: half * k], given[: half * k]), 1)
+    stands_for = np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
+    right += np.sum(stands_for[flat[half * k :]] == given[half * k :])
+  return float(right / ((n - half) * heads * k))
 
 
 def code_of_state(codes: np.ndarray, labels: np.ndarray, states: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -42,7 +43,7 @@ def steering(
 
   Returns:
     `assess(trained)` -> {"moved_frac", "log_prob_gain_nats", "random_moved_frac",
-    "random_log_prob_gain_nats"}.
+    "random_log_prob_gain_nats"}; NaN of a model that answers with one class alone.
 
   Raises:
     InputError: a model of targets, a run that is not the one whose activations these are, or
@@ -88,6 +89,8 @@ def steering(
       found.append([*pair[0], *pair[1]])
     own_names = ("moved_frac", "log_prob_gain_nats")
     names = (*own_names, *(f"random_{name}" for name in own_names))
+    if not found:  # the model answers with one class whatever it is given
+      return dict.fromkeys(names, math.nan)
     return dict(zip(names, map(float, np.mean(found, axis=0))))
 
   return assess

@@ -199,7 +199,7 @@ def product_noise(
 
   Args:
     width: of the model.
-    inner: of a head, at most width: the rank of the product.
+    inner: of a head; the rank of the product, which the width bounds.
     latent: rank of the latent that keys are made of; 0 for keys of their own.
     rotary: how many of the inner dimensions are rotary keys beside the latent.
     draws: matrices drawn.
@@ -209,7 +209,7 @@ def product_noise(
     A `Null`.
 
   Raises:
-    InputError: an inner size above the width, rotary dimensions above it, or a size below 1.
+    InputError: rotary dimensions above the inner size, a latent above the width, or a size below 1.
 
   Example:
     >>> from ibjax.exact.marchenko_pastur import noise, product_noise
@@ -218,8 +218,6 @@ def product_noise(
   """
   checks.at_least("draws", draws, 1)
   checks.at_least("inner", inner, 1)
-  if inner > width:
-    raise InputError(f"inner={inner} is above width={width}; a head is no wider than its model.")
   if not 0 <= rotary <= inner or (latent and latent > width):
     raise InputError(
       f"rotary={rotary} must lie in 0..{inner} and latent={latent} in 0..{width}, the width."
@@ -235,7 +233,7 @@ def product_noise(
     np.linalg.qr(q, "r") @ np.swapaxes(np.linalg.qr(k, "r"), 1, 2), compute_uv=False
   )
   # A latent below the inner size leaves directions out, which are no part of the spectrum.
-  found = found[:, : min(inner, latent + rotary) if latent else inner]
+  found = found[:, : latent + rotary if latent else None]
   values, largest = found**2, found[:, 0] ** 2
   return Null(
     float(np.median(values)),

@@ -149,17 +149,7 @@ def to_latent(
       f"moments are {[list(np.shape(m)) for m in moments]}, expected {len(layers)} of "
       f"[{width}, {width}]: take those that `second_moments` gives of this decoder."
     )
-  if rotary_dim % 2 or not 2 <= rotary_dim <= kv_heads * size:
-    raise InputError(
-      f"rotary_dim={rotary_dim} must be even and lie in 2..{kv_heads * size}, the keys of "
-      f"{kv_heads} heads of {size}."
-    )
-  most = min(width, 2 * kv_heads * size - rotary_dim)
-  if not 1 <= latent_rank <= most:
-    raise InputError(
-      f"latent_rank={latent_rank} must lie in 1..{most}: that many dimensions the values of "
-      f"{kv_heads} heads of {size} have, and the keys beside the rotary ones."
-    )
+  check_sizes(width, kv_heads, size, latent_rank, rotary_dim)
   base = float(keywords.get("rotary_base", 10_000))
   bases = [layer.bases(moment) for layer, moment in zip(layers, moments)]
   scores = [layer.scores(moment, basis) for layer, moment, basis in zip(layers, moments, bases)]
@@ -175,6 +165,32 @@ def to_latent(
   new = {**keywords, "attention": "latent", "head_dim": size, "rotary_pairs": pairs}
   new |= dict(latent_rank=latent_rank, rotary_dim=rotary_dim)
   return Converted(new, converted, np.array(tails), np.array(stilled))
+
+
+def check_sizes(width: int, kv_heads: int, size: int, latent_rank: int, rotary_dim: int) -> None:
+  """Raises InputError where a decoder cannot be converted to a latent of these sizes.
+
+  Args:
+    width: of the decoder.
+    kv_heads: its heads of keys and values.
+    size: dimensions of a head.
+    latent_rank: as in `to_latent`, and so is the next.
+    rotary_dim: even.
+
+  Raises:
+    InputError: a rank above the dimension, or rotary dimensions that are odd or too many.
+  """
+  if rotary_dim % 2 or not 2 <= rotary_dim <= kv_heads * size:
+    raise InputError(
+      f"rotary_dim={rotary_dim} must be even and lie in 2..{kv_heads * size}, the keys of "
+      f"{kv_heads} heads of {size}."
+    )
+  most = min(width, 2 * kv_heads * size - rotary_dim)
+  if not 1 <= latent_rank <= most:
+    raise InputError(
+      f"latent_rank={latent_rank} must lie in 1..{most}: that many dimensions the values of "
+      f"{kv_heads} heads of {size} have, and the keys beside the rotary ones."
+    )
 
 
 class _Layer:

@@ -84,8 +84,7 @@ def distil(
   size = projections.mean.shape[-1]
   checks.at_least("steps", steps, 1)
   checks.between("teacher_weight", teacher_weight, 0.0, 1.0)
-  if levels < 1 or size % levels:
-    raise InputError(f"levels={levels} must divide a head's {size} dimensions.")
+  check_levels(size, levels)
   teacher, student = decoder(**keywords), decoder(**{**keywords, "attention": "nested_cache"})
   rows = jnp.asarray(tokens)
   warmup = min(100, max(1, steps // 10))
@@ -202,13 +201,8 @@ def search_ranks(
   """
   size, slots = projections.mean.shape[-1], projections.mean.shape[:-1]
   checks.one_of("granularity", granularity, GRANULARITIES)
-  if levels < 1 or size % levels:
-    raise InputError(f"levels={levels} must divide a head's {size} dimensions.")
-  if not 0 <= floor <= levels or not floor / levels <= budget <= 1.0:
-    raise InputError(
-      f"budget={budget:g} must lie in {floor / levels:g}..1, the mean of rank / dimension, whose "
-      f"least is floor={floor} of levels={levels}."
-    )
+  check_levels(size, levels)
+  check_budget(budget, levels, floor)
   unit, basis = size // levels, bases(projections)
   ranks = np.full(slots, size)
   members = _members(slots, granularity)
@@ -223,6 +217,38 @@ def search_ranks(
       if ranks.mean() > budget * size + 1e-9 and not ends[index]:
         ranks = np.where(members[index], ranks - unit, ranks)
   return ranks
+
+
+def check_levels(size: int, levels: int) -> None:
+  """Raises InputError unless the ranks of a head fall on whole numbers.
+
+  Args:
+    size: dimensions of a head.
+    levels: how many ranks there are.
+
+  Raises:
+    InputError: levels that do not divide the head.
+  """
+  if levels < 1 or size % levels:
+    raise InputError(f"levels={levels} must divide a head's {size} dimensions.")
+
+
+def check_budget(budget: float, levels: int, floor: int = 1) -> None:
+  """Raises InputError where no ranks keep a budget.
+
+  Args:
+    budget: the mean of rank / dimension.
+    levels: how many ranks there are.
+    floor: the least rank, in units of dimension / levels.
+
+  Raises:
+    InputError: a budget below the floor or above 1, or a floor that is no level.
+  """
+  if not 0 <= floor <= levels or not floor / levels <= budget <= 1.0:
+    raise InputError(
+      f"budget={budget:g} must lie in {floor / levels:g}..1, the mean of rank / dimension, whose "
+      f"least is floor={floor} of levels={levels}."
+    )
 
 
 def _members(slots: tuple[int, ...], granularity: str) -> list[np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -63,6 +63,7 @@ def cache_compression(config: Mapping[str, Any]) -> Measurement:
   for sizes in (None, *scratch):  # what does not fit is said before anything is trained
     resolve(recipe["program"])(in_memory.with_decoder(config, _latent(sizes)), None, spec)
   keywords = {k: v for k, v in recipe["decoder"].items() if k != "fn"} | {"out": spec.num_classes}
+  _check_conversions(keywords, latent, nested, percents)
 
   @functools.cache
   def splits() -> dict[str, dict[str, np.ndarray]]:
@@ -163,6 +164,30 @@ def cache_compression(config: Mapping[str, Any]) -> Measurement:
     measure=measure,
     summarize=summarize,
   )
+
+
+def _check_conversions(
+  keywords: Mapping[str, Any],
+  latent: Sequence[tuple[int, int]],
+  nested: Mapping[str, Any],
+  percents: Sequence[int],
+) -> None:
+  """What the smaller caches ask of the decoder's sizes, said before it is trained."""
+  width, heads, kv_heads = (
+    int(keywords.get(name, default))
+    for name, default in (("width", 128), ("heads", 4), ("kv_heads", 4))
+  )
+  size = int(keywords.get("head_dim", 0)) or width // heads
+  for rank, rotary in latent:
+    latent_conversion.check_sizes(width, kv_heads, size, rank, rotary)
+  if percents:
+    checks.at_least("config.nested.steps", nested["steps"], 1)
+    checks.one_of(
+      "config.nested.granularity", nested["granularity"], nested_distillation.GRANULARITIES
+    )
+    nested_distillation.check_levels(size, nested["levels"])
+  for percent in percents:
+    nested_distillation.check_budget(percent / 100, nested["levels"])
 
 
 def _latent(sizes: tuple[int, int] | None) -> dict[str, Any]:

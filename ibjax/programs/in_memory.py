@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ibjax.core import checks
-from ibjax.core.errors import ConfigError
+from ibjax.core.errors import ConfigError, DivergedError
 from ibjax.core.resolver import resolve
 from ibjax.core.types import DataSpec
 from ibjax.programs import hyper as hyper_lib
@@ -32,10 +32,12 @@ def train(
     points: how many states on the way are kept, evenly spaced; must divide the steps.
 
   Returns:
-    The decoder's parameters at each point, the last being those at the end.
+    The decoder's parameters at each point, the last being those at the end; averages of them where
+    `recipe.train.ema` asks for these.
 
   Raises:
     ConfigError: points that do not divide the steps.
+    DivergedError: a loss was NaN or infinite.
   """
   checks.at_least("config.training.steps", steps, 1)
   if points < 1 or steps % points:
@@ -55,11 +57,18 @@ def train(
 
     def point(state, some):
       state, _ = jax.lax.scan(step, state, some)
-      return state, state.params["decoder"]
+      weights = state.params if recipe["train"]["ema"] is None else state.ema
+      return state, weights["decoder"]
 
-    return jax.lax.scan(point, program.init(hyper), rows)[1]
+    state, found = jax.lax.scan(point, program.init(hyper), rows)
+    return found, state.bad_step
 
-  found = run(hyper_lib.traced(recipe), jnp.asarray(rows.reshape(points, -1, batch)))
+  found, bad = run(hyper_lib.traced(recipe), jnp.asarray(rows.reshape(points, -1, batch)))
+  if int(bad) >= 0:
+    raise DivergedError(
+      f"the loss became NaN or infinite at step {int(bad)} of {steps}. Lower "
+      "config.recipe.optimizer.learning_rate."
+    )
   return [jax.tree.map(lambda leaf, i=i: leaf[i], found) for i in range(points)]
 
 
@@ -88,8 +97,13 @@ def spec_of(source: Any, config: Mapping[str, Any]) -> DataSpec:
     A `DataSpec`.
 
   Raises:
-    ConfigError: a source of something else.
+    ConfigError: a source of something else, or a recipe with bottlenecks at some layers.
   """
+  if sites := config["recipe"]["sites"]:
+    raise ConfigError(
+      f"config.recipe.sites={tuple(sites)}: this program measures the decoder alone, without "
+      "bottlenecks at its layers. Set config.recipe.sites=()."
+    )
   if len(source.x_shape) != 1 or not source.num_classes:
     raise ConfigError(
       f"config.data.tasks='{config['data']['tasks']}' has inputs of {list(source.x_shape)}, and "

@@ -42,7 +42,8 @@ def functions(
     shapes: of the sites, see `ibjax.programs.tokens.site_shapes`.
 
   Returns:
-    Name -> function. They raise InputError for a site that is none, or codes of another shape.
+    Name -> function. They raise InputError for a site that is none, codes of another shape or
+    that the codebook lacks, and a negative temperature.
 
   Raises:
     ConfigError: a keyword of the bottleneck that does not fit.
@@ -94,6 +95,11 @@ def functions(
       if name in on:
         checks.shape(f"the codes on at {name}", on[name], (n, t, heads, None))
         all_on[name][..., : np.shape(on[name])[-1]] = on[name]
+        if all_on[name].min() < -1 or all_on[name].max() >= codes:
+          raise InputError(
+            f"the codes on at {name} lie in {all_on[name].min()}..{all_on[name].max()}, expected "
+            f"0..{codes - 1}, or -1 where none is set."
+          )
       all_off[name] = np.asarray(off.get(name, np.zeros((heads, codes), bool)))
       checks.shape(f"the codes off at {name}", all_off[name], (heads, codes))
     return all_on, all_off
@@ -135,6 +141,7 @@ def functions(
     return jax.device_get(found)
 
   def go_on(state, hyper, prompt, length, seed=0, temperature=1.0, on=None, off=None, refill=True):
+    checks.at_least("temperature", temperature, 0.0)
     weights, greedy = weights_of(state), temperature == 0
     on, off = filled(weights, on, off, len(prompt), length)
     drawn = generating(

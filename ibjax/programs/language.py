@@ -39,7 +39,9 @@ def language(config: Mapping[str, Any], mesh: Any, spec: DataSpec) -> Program:
   logits: cross_entropy gives -log p(y_t | x_1 ... x_t) nats per token. The batch's x and y are
   [n, t] tokens, y those that follow; a target below 0, and every token of a masked window, does
   not count. Reported beside the objective's terms: nll_nats, err_frac and bits_per_token (of
-  characters: bits per character), each token of a split once.
+  characters: bits per character). A source says how often each token of a split is a target:
+  `text` has those of its test and validation splits once, and those of its training split more
+  often where windows overlap (stride < window).
 
   `config.sites` are patterns of layers, e.g. ("block_*/mlp", "block_*/attention/heads"), whose
   outputs go through a bottleneck of their own, made by `config.bottleneck` with the width of the

@@ -136,7 +136,7 @@ def _spectra(
   if shape not in nulls:
     nulls[shape] = (
       product_noise(width, query.shape[-1], rank, rotary),
-      noise(query.shape[-1], width),
+      noise(*sorted((query.shape[-1], width))),
       noise(*sorted((rank or query.shape[-1], width))),
     )
   product, own, shared = nulls[shape]

@@ -61,9 +61,11 @@ def softmax_bottleneck(config: Mapping[str, Any]) -> Measurement:
   checks.at_least("config.data.n_test", data["n_test"], 1)
   checks.at_least("config.truncation.n", config["truncation"]["n"], 1)
   checks.at_least("config.truncation.delta", config["truncation"]["delta"], 0.0, strict=True)
-  ranks = in_memory.listed("config.head.ranks", config["head"]["ranks"], widths[-1])
+  checks.at_least("config.head.steps", config["head"]["steps"], 1)
   source = source_lib.load(data["tasks"], None)
   spec = in_memory.spec_of(source, config)
+  most = min(widths[-1], spec.num_classes)  # no head has a higher rank
+  ranks = in_memory.listed("config.head.ranks", config["head"]["ranks"], most)
 
   def recipe(width: int) -> dict[str, Any]:
     return in_memory.with_decoder(config, {"width": width, "hidden": 4 * width})

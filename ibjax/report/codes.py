@@ -35,7 +35,7 @@ def section(folder: pathlib.Path) -> str:
   try:
     rows = "".join(_row(code) for code in found["codes"])
     start = f"<b>{_show(found['prompt'])}</b>{_show(found['free'])}"
-  except (KeyError, TypeError, ValueError) as error:
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise WorkdirError(f"{path} is no table of codes ({error!r}). Delete it.") from None
   heads = ("Layer", "Head", "Code", "Fires", "At", "Before", "Contexts", "JS", "Steered")
   return (

@@ -261,7 +261,7 @@ def _effects(tapped: Tapped, layer: str, x: np.ndarray, steps: np.ndarray) -> np
     rise = tapped.outputs(many, layer, value).reshape(len(part), *plain.shape) - plain[None]
     mean = rise.reshape(len(part), -1, plain.shape[-1]).mean(axis=1)
     found.append(mean - mean.mean(axis=1, keepdims=True))
-  return np.concatenate(found)
+  return np.concatenate(found) if found else np.zeros((0, plain.shape[-1]))
 
 
 def _words(effect: np.ndarray, names: Sequence[str]) -> dict[str, list[list[Any]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import inspect
 import os
 from collections.abc import Mapping, Sequence
@@ -152,20 +153,26 @@ def _check_assessors(
   config: Mapping[str, Any], program: Program, data_dir: str | os.PathLike | None
 ) -> None:
   asked = config.get("assess", {})
-  for name in asked:
-    if name in (taken := ("train", "validation", "test", "train_split", "plane")):
-      raise ConfigError(f"config.assess.{name}: {', '.join(taken)} are names of the run's own.")
-    section = hyper_lib.section(asked, name, {})
-    bind(section)
-    # Data sets that it will ask for, at the end of the run: better missed now.
-    parameter = inspect.signature(resolve(section["fn"])).parameters.get("sources")
-    for source in section.get("sources", parameter.default if parameter else ()):
-      source_lib.load(source, data_dir)
   if asked and program.forward is None:
     raise ConfigError(
       f"config.program='{config['program']}' gives no model that config.assess could look at. "
       "Remove config.assess's keys."
     )
+  for name in asked:
+    if name in (taken := ("train", "validation", "test", "train_split", "plane")):
+      raise ConfigError(f"config.assess.{name}: {', '.join(taken)} are names of the run's own.")
+    section = hyper_lib.section(asked, name, {})
+    bind(section)
+    for needed in getattr(importlib.import_module(resolve(section["fn"]).__module__), "NEEDS", ()):
+      if getattr(program, needed) is None:
+        raise ConfigError(
+          f"config.assess.{name} needs the {needed} of a program, which "
+          f"config.program='{config['program']}' has not. Remove config.assess.{name}."
+        )
+    # Data sets that it will ask for, at the end of the run: better missed now.
+    parameter = inspect.signature(resolve(section["fn"])).parameters.get("sources")
+    for source in section.get("sources", parameter.default if parameter else ()):
+      source_lib.load(source, data_dir)
 
 
 def _plane(config: Mapping[str, Any], spec: DataSpec, splits: Mapping[str, Split]) -> Plane | None:
