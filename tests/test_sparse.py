@@ -23,6 +23,8 @@ from ibjax.bottlenecks.sparse.relu_l1 import relu_l1
 from ibjax.bottlenecks.sparse.top_k import top_k
 from ibjax.core.errors import ConfigError, InputError
 from ibjax.core.resolver import bind
+from ibjax.core.types import Code, ObjectiveSpec, Outputs
+from ibjax.objectives.sparse.dictionary import dictionary as dictionary_objective
 from ibjax.programs.unit_rows_adam import unit_rows_adam
 
 DIM, LATENTS, N, K = 6, 12, 32, 3
@@ -493,3 +495,28 @@ def test_stored_gradients_are_those_of_the_readout_and_logits_its_own():
   np.testing.assert_allclose(spliced, logits["y"], rtol=1e-4, atol=1e-4)
   with pytest.raises(ConfigError, match="Did you mean 'gradient'"):
     load(f"readout:gradeint:{planted}", default_data_dir())
+
+
+# What is measured while training
+
+
+def test_the_variance_that_is_unexplained_does_not_hang_on_the_size_of_a_batch():
+  objective = dictionary_objective()
+  _, state = objective.init(jax.random.key(0), ObjectiveSpec(jnp.zeros(0), DIM, target_dim=DIM))
+  y = 3.0 * draw(0, 300) + 50.0
+  aux = {name: jnp.zeros(100) for name in ("sparsity", "l0", "revival")}
+
+  def fvu(state, y, mask):
+    code = Code(value=y, rate=None, bits=None, aux=aux)
+    terms = objective.loss({}, state, Outputs(code, y + 1.0), dict(y=y, mask=mask), None, 0)
+    return terms.metrics["fvu"], terms.state
+
+  run, all_rows = jax.jit(fvu), jnp.ones(100, bool)
+  first, _ = run(state, y[:100], all_rows)
+  np.testing.assert_allclose(first, DIM / np.var(y[:100], axis=0).sum(), rtol=1e-5)
+  for part in jnp.split(y, 3):
+    _, state = run(state, part, all_rows)
+  total = np.var(np.asarray(y, np.float64), axis=0).sum()
+  np.testing.assert_allclose(state["targets"]["variance"], total, rtol=1e-5)
+  alone, _ = run(state, y[:100], jnp.arange(100) < 1)  # the last batch of a split
+  np.testing.assert_allclose(alone[0], DIM / total, rtol=1e-5)
