@@ -77,9 +77,9 @@ def dictionary(
     )
     distortion, metrics = distortion_of(outputs.prediction, batch["y"]), {}
     if "targets" in state:
-      seen = add_moments(state["targets"], batch["y"], batch["mask"])
+      old, seen = state["targets"], add_moments(state["targets"], batch["y"], batch["mask"])
       # Evaluation keeps no state; so that both divide alike, a batch counts from the next one on.
-      known = jnp.where(state["targets"]["count"] > 0, state["targets"]["variance"], seen["variance"])
+      known = jnp.where(old["count"] > 0, old["variance"], seen["variance"])
       metrics = {"fvu": distortion / jnp.maximum(known, 1e-12)}
       state = {"targets": jax.lax.stop_gradient(seen)}
     losses = {
