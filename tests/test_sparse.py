@@ -236,8 +236,9 @@ def test_mutual_choice_takes_the_matches_of_batch_top_k():
   one, other = (
     f(dim=DIM, latents=LATENTS, k=2.0, center="zeros") for f in (batch_top_k, mutual_choice)
   )
-  params, state = ready(one)
-  codes = [go(c, params, state, draw(), train=True)[0] for c in (one, other)]
+  params, _ = ready(one)
+  states = [c.init(jax.random.key(1))[1] for c in (one, other)]
+  codes = [go(c, params, s, draw(), train=True)[0] for c, s in zip((one, other), states)]
   assert jnp.array_equal(codes[0].value, codes[1].value)
   assert float(codes[1].aux["revival"].mean()) > 0.0  # the rare are helped before any is dead
 
@@ -366,6 +367,37 @@ def test_resampling_starts_dead_latents_at_badly_reconstructed_examples():
   assert float(new["b_enc"][5]) == 0.0
 
 
+def test_latents_that_are_sampled_together_start_at_examples_of_their_own():
+  channel = top_k(dim=DIM, latents=40, k=K, revival="resample", dead_after=2, center="zeros")
+  params, state = ready(channel)
+  state = {**state, "step": jnp.int32(4), "idle": jnp.full(40, 2).at[:8].set(0)}
+  settle = jax.jit(channel.settle)
+  new, after = settle(params, state, draw(), jax.random.key(0))  # 32 dead, 32 examples
+  assert len(np.unique(np.round(new["W_dec"][8:], 4), axis=0)) == 32 and not np.any(after["idle"])
+  few = draw(0, 10).at[3].set(jnp.nan)  # one of them no place to start at
+  new, after = settle(params, state, few, jax.random.key(0))
+  moved = np.any(np.asarray(new["W_dec"] != params["W_dec"]), axis=1)
+  assert moved.sum() == len(np.unique(np.round(new["W_dec"][moved], 4), axis=0)) == 9
+  assert np.array_equal(moved[8:], np.asarray(after["idle"][8:]) == 0)  # the others wait
+
+
+@pytest.mark.parametrize(
+  ("build", "names"), [(jump_relu, ["threshold"]), (gated, ["r_mag", "b_mag"])]
+)
+def test_a_latent_that_is_sampled_anew_leaves_all_that_killed_it_behind(build, names):
+  channel = build(dim=DIM, latents=LATENTS, revival="resample", dead_after=2, center="zeros")
+  params, state = ready(channel)
+  for name in names:  # a threshold of 14.8; a magnitude that is never positive
+    params[name] = params[name].at[5].set(0.5 if name == "threshold" else -9.0)
+  state = {**state, "step": jnp.int32(4), "idle": jnp.zeros(LATENTS, jnp.int32).at[5].set(2)}
+  new, after = jax.jit(channel.settle)(params, state, 3.0 * draw(), jax.random.key(0))
+  for name in names:
+    assert float(new[name][5]) == 0.0
+    assert np.array_equal(np.delete(new[name], 5), np.delete(params[name], 5))
+  code, _ = go(channel, new, after, 3.0 * draw())
+  assert np.any(code.aux["latents"][:, 5] > 0)
+
+
 def test_ghost_gradients_reach_the_dead_alone():
   channel = top_k(dim=DIM, latents=LATENTS, k=K, revival="ghost", dead_after=1)
   params, state = ready(channel)
@@ -400,6 +432,16 @@ def test_the_bias_starts_at_the_geometric_median():
   rng = np.random.default_rng(0)
   assert all(total(middle) <= total(middle + 0.05 * rng.normal(size=DIM)) for _ in range(50))
   assert np.abs(middle).max() < 1.0 < np.abs(np.asarray(x).mean(0)).max()
+
+
+@pytest.mark.parametrize("center", ["mean", "geometric_median"])
+def test_a_broken_row_of_the_first_batch_does_not_break_the_bias(center):
+  channel = top_k(dim=DIM, latents=LATENTS, k=K, center=center)
+  params, state = channel.init(jax.random.key(0))
+  settle, x = jax.jit(channel.settle), draw()
+  found, _ = settle(params, state, jnp.vstack([x, jnp.full((1, DIM), jnp.nan)]), jax.random.key(1))
+  expected, _ = settle(params, state, x, jax.random.key(1))
+  np.testing.assert_allclose(found["b_dec"], expected["b_dec"], rtol=1e-4, atol=1e-5)
 
 
 def test_tied_start():

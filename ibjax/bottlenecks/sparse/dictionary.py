@@ -95,9 +95,11 @@ def build(
   check(shared)
   dead_after = shared.dead_after
 
-  def init(key):
+  def initial_params(key):
     params = initial(rng.stream(key, "dictionary"), dim, latents, shared.tied)
-    params = params if start is None else start(rng.stream(key, "variant"), params)
+    return params if start is None else start(rng.stream(key, "variant"), params)
+
+  def init(key):
     state = {
       "step": jnp.int32(0),
       "settled": jnp.int32(-1),
@@ -106,7 +108,7 @@ def build(
       "own": {} if own is None else own,
       "metrics": {"dead_latents_frac": jnp.float32(0.0)},
     }
-    return params, state
+    return initial_params(key), state
 
   def apply(params, state, features, *, key, train):
     checks.shape("features", features, (None, wide))
@@ -152,8 +154,10 @@ def build(
     if shared.revival == "resample":
       found = activate(params, state["own"], x, key=key, train=True, step=state["step"])
       dead = (idle >= dead_after) & ~at_first
-      params = revival_lib.resample(params, x[:, :dim], found.value, dead, key)
-      idle = jnp.where(dead, 0, idle)
+      params, moved = revival_lib.resample(
+        params, x[:, :dim], found.value, dead, key, initial_params(key)
+      )
+      idle = jnp.where(moved, 0, idle)
     return params, {**state, "idle": idle, "settled": state["step"]}
 
   settles = shared.center != "zeros" or shared.revival == "resample"
@@ -296,13 +300,14 @@ def weighted_l1(params: Tree, latents: Array) -> Array:
   return jnp.abs(latents) @ jnp.linalg.norm(params["W_dec"], axis=-1)
 
 
-def geometric_median(x: Array) -> Array:
+def geometric_median(x: Array, counts: Array | None = None) -> Array:
   """The point whose distances to the rows add up to the least.
 
   Formula: Weiszfeld's iteration m <- sum_n x_n / |x_n - m| / sum_n 1 / |x_n - m|, from the mean.
 
   Args:
     x: [n, d].
+    counts: [n] bool, which rows count; None for all.
 
   Returns:
     [d].
@@ -317,11 +322,20 @@ def geometric_median(x: Array) -> Array:
 
   def closer(_, middle):
     distance = jnp.linalg.norm(x - middle, axis=-1, keepdims=True)
-    weight = 1.0 / jnp.maximum(distance, 1e-6)
-    return jnp.sum(weight * x, axis=0) / jnp.sum(weight)
+    weight = jnp.where(counts[:, None], 1.0 / jnp.maximum(distance, 1e-6), 0.0)
+    return jnp.sum(weight * x, axis=0) / jnp.maximum(jnp.sum(weight), 1e-30)
 
-  return jax.lax.fori_loop(0, MEDIAN_ITERATIONS, closer, jnp.mean(x, axis=0))
+  counts = jnp.ones(x.shape[0], bool) if counts is None else counts
+  return jax.lax.fori_loop(0, MEDIAN_ITERATIONS, closer, _mean(x, counts))
 
 
 def _center(x: Array, kind: str) -> Array:
-  return jnp.mean(x, axis=0) if kind == "mean" else geometric_median(x)
+  """The mean or median of the rows that are finite: one broken row must not be all of b_dec."""
+  finite = jnp.all(jnp.isfinite(x), axis=-1)
+  # A product of zero and NaN is NaN: broken rows are replaced, not only left out.
+  x = jnp.where(finite[:, None], x, 0.0)
+  return _mean(x, finite) if kind == "mean" else geometric_median(x, finite)
+
+
+def _mean(x: Array, counts: Array) -> Array:
+  return jnp.sum(x, axis=0, where=counts[:, None]) / jnp.maximum(jnp.sum(counts), 1)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ibjax.bottlenecks.sparse import dictionary
+from ibjax.bottlenecks.sparse.mutual_choice import start
 from ibjax.bottlenecks.sparse.revival import zipf as zipf_law
 from ibjax.bottlenecks.sparse.selection import threshold
 from ibjax.core import checks
@@ -116,8 +117,7 @@ def feature_choice(
     }
     return dictionary.dense(params, active, scores, own)
 
-  own = {name: jnp.zeros(latents) for name in ("total", "weight", "density")}
-  return dictionary.build(shared, activate, own=own)
+  return dictionary.build(shared, activate, own=start(latents))
 
 
 CASES = (
