@@ -52,7 +52,7 @@ def batch_top_k(
     k: active latents per example on average, at most `latents`; may be traced.
     decay: of the average that theta is; its start is corrected for.
     anneal_from: k at the first step; falls linearly to k. 0 starts at k.
-    anneal_steps: over how many steps.
+    anneal_steps: over how many steps, counted as in `ibjax.bottlenecks.sparse.top_k`.
     tied: start the encoder as the decoder's transpose.
     center: what b_dec starts as, as in `ibjax.bottlenecks.sparse.top_k`.
     revival: for dead latents, as there.
@@ -83,8 +83,7 @@ def batch_top_k(
   """
   dictionary.check_k(k, latents)
   checks.between("decay", decay, 0.0, 1.0, open_high=True)
-  if anneal_from:
-    check_annealing(int(k) if checks.is_concrete(k) else 0, anneal_from, anneal_steps, latents)
+  check_annealing(k if checks.is_concrete(k) else 0, anneal_from, anneal_steps, latents)
   shared = dictionary.Shared(dim, latents, tied, center, revival, dead_after, aux_k, mesh)
 
   def activate(params, own, x, *, key, train, step):

@@ -7,7 +7,10 @@ which latents are active (`Activity`); the rest is here.
 
 Its state counts the steps since each latent was active ("idle"), averages in which share of the
 examples it is ("density", from zero on), and reports the share of latents that are dead, idle for
-`dead_after` steps or more, as the metric dead_latents_frac.
+`dead_after` steps or more, as the metric dead_latents_frac. It computes in float32, whatever type
+its features and parameters have. A step is one batch that the bottleneck
+sees in training: where config.train.accumulate makes several microbatches of an update, each is
+one, and all durations of the keywords (dead_after, anneal_steps) and averages count these.
 """
 
 from __future__ import annotations
@@ -54,6 +57,7 @@ class Activity(NamedTuple):
     aux: arrays of the code: "sparsity" [n] the penalty, "l0" [n] active latents, and how the code
       is held: "indices" and "activations" [n, k], or "latents" [n, latents].
     state: the variant's own new state.
+    there: [latents] bool, which latents there are; None for all.
   """
 
   value: Array
@@ -61,6 +65,7 @@ class Activity(NamedTuple):
   scores: Array
   aux: Mapping[str, Array]
   state: Tree
+  there: Array | None = None
 
 
 Activate = Callable[..., Activity]  # (params, own state, x [n, dim], *, key, train, step)
@@ -112,7 +117,7 @@ def build(
 
   def apply(params, state, features, *, key, train):
     checks.shape("features", features, (None, wide))
-    x = features.astype(jnp.float32)
+    x, params = features.astype(jnp.float32), _at_least_float32(params)
     found = activate(params, state["own"], x, key=key, train=train, step=state["step"])
     x, n = x[:, :dim], x.shape[0]
     revived = jnp.zeros(n)
@@ -130,7 +135,7 @@ def build(
         "idle": idle,
         "density": density,
         "own": jax.lax.stop_gradient(found.state),
-        "metrics": {"dead_latents_frac": jnp.mean(dead, dtype=jnp.float32)},
+        "metrics": {"dead_latents_frac": jnp.mean(dead, dtype=jnp.float32, where=found.there)},
       }
     aux = {**found.aux, "revival": revived}
     return Code(value=found.value, rate=None, bits=None, aux=aux), state
@@ -145,7 +150,7 @@ def build(
     return now & (state["settled"] != state["step"])
 
   def settle(params, state, features, key):
-    x = features.astype(jnp.float32)
+    x, kept, params = features.astype(jnp.float32), params, _at_least_float32(params)
     at_first = state["step"] == 0
     if shared.center != "zeros":
       middle = _center(x[:, :dim], shared.center)
@@ -158,6 +163,7 @@ def build(
         params, x[:, :dim], found.value, dead, key, initial_params(key)
       )
       idle = jnp.where(moved, 0, idle)
+    params = jax.tree.map(lambda new, old: new.astype(old.dtype), params, kept)
     return params, {**state, "idle": idle, "settled": state["step"]}
 
   settles = shared.center != "zeros" or shared.revival == "resample"
@@ -327,6 +333,10 @@ def geometric_median(x: Array, counts: Array | None = None) -> Array:
 
   counts = jnp.ones(x.shape[0], bool) if counts is None else counts
   return jax.lax.fori_loop(0, MEDIAN_ITERATIONS, closer, _mean(x, counts))
+
+
+def _at_least_float32(params: Tree) -> Tree:
+  return jax.tree.map(lambda a: a.astype(jnp.promote_types(a.dtype, jnp.float32)), params)
 
 
 def _center(x: Array, kind: str) -> Array:
