@@ -325,14 +325,14 @@ def geometric_median(x: Array, counts: Array | None = None) -> Array:
     >>> round(float(geometric_median(x)[0]), 3)
     0.0
   """
+  counted = jnp.ones(x.shape[0], bool) if counts is None else counts
 
   def closer(_, middle):
     distance = jnp.linalg.norm(x - middle, axis=-1, keepdims=True)
-    weight = jnp.where(counts[:, None], 1.0 / jnp.maximum(distance, 1e-6), 0.0)
+    weight = jnp.where(counted[:, None], 1.0 / jnp.maximum(distance, 1e-6), 0.0)
     return jnp.sum(weight * x, axis=0) / jnp.maximum(jnp.sum(weight), 1e-30)
 
-  counts = jnp.ones(x.shape[0], bool) if counts is None else counts
-  return jax.lax.fori_loop(0, MEDIAN_ITERATIONS, closer, _mean(x, counts))
+  return jax.lax.fori_loop(0, MEDIAN_ITERATIONS, closer, _mean(x, counted))
 
 
 def _at_least_float32(params: Tree) -> Tree:
