@@ -13,7 +13,8 @@ from ibjax.train import collectives
 from ibjax.train.mesh import make_mesh
 from ibjax.train.population import Member, train_members
 from ibjax.train.setup import build
-from tests.helpers import agree, final_state, tiny, tiny_setup, train
+from ibjax.train.warm_start import take_over, warm_state
+from tests.helpers import agree, final_state, same, tiny, tiny_setup, train
 
 RECIPE = "configs/sparse/dictionary_planted.py"
 SHORT = dict(
@@ -144,3 +145,35 @@ def test_k_width_and_seed_are_members_of_one_program(tmp_path, monkeypatch):
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), state.params, alone.params
   )
+
+
+@pytest.mark.parametrize(
+  ("name", "k", "least"), [("feature_choice", 0.5, 32), ("batch_top_k", 0.05, 20)]
+)
+def test_a_microbatch_too_small_for_its_budget_is_refused_before_a_run(name, k, least):
+  fn = f"ibjax.bottlenecks.sparse.{name}:{name}"
+  config = tiny(RECIPE, **{**SHORT, "bottleneck__fn": fn})
+  config["bottleneck"]["k"] = k
+  build(config, None, jax.devices()[:1])
+  config["train"]["accumulate"] = 4
+  with pytest.raises(ConfigError, match=rf"at least {least} examples.*accumulate=4"):
+    build(config, None, jax.devices()[:1])
+
+
+def test_feature_choice_starts_from_a_finished_run_of_mutual_choice(tmp_path):
+  def setup(name, **more):
+    fn = f"ibjax.bottlenecks.sparse.{name}:{name}"
+    return tiny_setup(path=RECIPE, **{**SHORT, "bottleneck__fn": fn, **more})
+
+  first = final_state(setup("mutual_choice"), tmp_path / "mutual")
+  (tmp_path / "mutual" / "result.json").write_text("{}")
+  second = setup("feature_choice", warm_start="mutual")
+  given = warm_state(second, second.config, tmp_path / "feature")
+  state = take_over(second.runner.init(second.hyper), given)
+  assert same((state.params, state.states), (first.params, first.states))
+  own = state.states["bottleneck"]["own"]
+  theta = own["total"] / own["weight"]  # one threshold for all, with which evaluation starts
+  assert float(theta.min()) == float(theta.max()) > 0.0 and float(own["density"].max()) > 0.0
+  table = next(iter(second.train_feed().tables(iter([(0, 4)]))))
+  state = second.runner.run(state, second.train_feed().data, table, np.int32(4), second.hyper)
+  assert int(state.step) == 4 and int(state.bad_step) == -1

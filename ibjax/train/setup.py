@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ibjax.core import rng
 from ibjax.core.config import difference, flatten
-from ibjax.core.errors import ConfigError, unknown
+from ibjax.core.errors import ConfigError, InputError, unknown
 from ibjax.core.resolver import bind, resolve
 from ibjax.core.types import DataSpec, Program, Tree
 from ibjax.data import feed, order
@@ -24,6 +26,7 @@ from ibjax.data.source import Source, Split
 from ibjax.programs import hyper as hyper_lib
 from ibjax.programs.plane import Plane
 from ibjax.programs.scope import scoped
+from ibjax.programs.views import count_views
 from ibjax.train import mesh as mesh_lib
 from ibjax.train.members import STRATEGIES, PopulationRunner, padded, stack
 from ibjax.train.runner import Runner
@@ -125,6 +128,7 @@ def build(
   check_scope(config, mesh)
   placed = mesh_lib.spread(scoped(config, mesh), mesh)
   program = resolve(config["program"])(placed, mesh, spec)
+  _check_budget(placed)
   hyper = hyper_lib.traced(config)
   _check_assessors(config, program, data_dir)
   shapes = jax.eval_shape(program.init, hyper)
@@ -147,6 +151,32 @@ def build(
     plane=plane,
     data_dir=data_dir,
   )
+
+
+def _check_budget(config: Mapping[str, Any]) -> None:
+  """Raises ConfigError unless a dictionary that chooses over a batch has enough of it.
+
+  Its budget is the product of a number that is traced later and the size of a microbatch; only
+  here are both known.
+  """
+  if not str(config.get("bottleneck", {}).get("fn", "")).startswith("ibjax.bottlenecks.sparse."):
+    return
+  train, batch_size = config["train"], config["data"]["batch_size"]
+  rows = batch_size // train["accumulate"] * train["samples"] * max(count_views(config), 1)
+  bottleneck = bind(hyper_lib.section(config, "bottleneck", {}))
+
+  def apply():
+    key = rng.root_key(0)
+    features = jnp.zeros((rows, bottleneck.features))
+    return bottleneck.apply(*bottleneck.init(key), features, key=key, train=True)
+
+  try:
+    jax.eval_shape(apply)
+  except InputError as error:
+    raise ConfigError(
+      f"config.bottleneck: {error} (config.data.batch_size={batch_size}, "
+      f"config.train.accumulate={train['accumulate']})"
+    ) from error
 
 
 def _check_assessors(
@@ -244,6 +274,7 @@ def build_population(
   for config in configs:  # the ranges of every member's values, before they are traced
     placed = mesh_lib.spread(scoped(config, run.mesh), run.mesh)
     resolve(first["program"])(placed, run.mesh, run.spec)
+    _check_budget(placed)
   mesh, size = run.mesh, len(configs)
   strategy = strategy or ("loop" if devices[0].platform == "cpu" else "vmap")
   if strategy not in STRATEGIES:

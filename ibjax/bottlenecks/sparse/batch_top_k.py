@@ -5,6 +5,7 @@ Source: Bussmann, Leask and Nanda 2024, "BatchTopK sparse autoencoders" (arXiv:2
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,7 @@ def batch_top_k(
     k: active latents per example on average, at most `latents`; may be traced.
     decay: of the average that theta is; its start is corrected for.
     anneal_from: k at the first step; falls linearly to k. 0 starts at k.
-    anneal_steps: over how many steps.
+    anneal_steps: over how many steps, counted as in `ibjax.bottlenecks.sparse.top_k`.
     tied: start the encoder as the decoder's transpose.
     center: what b_dec starts as, as in `ibjax.bottlenecks.sparse.top_k`.
     revival: for dead latents, as there.
@@ -82,11 +83,12 @@ def batch_top_k(
   """
   dictionary.check_k(k, latents)
   checks.between("decay", decay, 0.0, 1.0, open_high=True)
-  if anneal_from:
-    check_annealing(int(k) if checks.is_concrete(k) else 0, anneal_from, anneal_steps, latents)
+  check_annealing(k if checks.is_concrete(k) else 0, anneal_from, anneal_steps, latents)
   shared = dictionary.Shared(dim, latents, tied, center, revival, dead_after, aux_k, mesh)
 
   def activate(params, own, x, *, key, train, step):
+    if train:
+      check_budget(x.shape[0], k)  # at the end of annealing, which is not known while tracing
     scores = dictionary.project(params, x)
     now = annealed(k, anneal_from, anneal_steps, step if train else None)
     z, own = chosen(jax.nn.relu(scores), own, now, decay, train)
@@ -104,6 +106,23 @@ def start() -> dict[str, Array]:
   return {"total": jnp.float32(0.0), "weight": jnp.float32(0.0)}
 
 
+def check_budget(n: int, k: Scalar) -> None:
+  """Raises InputError unless a batch has a budget of one active latent at least.
+
+  Args:
+    n: examples of the batch.
+    k: active latents per example on average; where it is traced, nothing can be said.
+
+  Raises:
+    InputError: n k below 1.
+  """
+  if checks.is_concrete(k) and n * float(k) < 1.0:
+    raise InputError(
+      f"a batch of {n} examples with k={float(k):g} has a budget of less than one active latent. "
+      f"Use a batch of at least {math.ceil(1.0 / float(k))} examples, or a larger k."
+    )
+
+
 def chosen(
   z: Array,
   own: Any,
@@ -116,7 +135,7 @@ def chosen(
 
   Args:
     z: [n, latents], none negative.
-    own: the state of the average threshold.
+    own: the state of the average threshold, numbers or [latents].
     k: active latents per example on average; may be traced.
     decay: of the average.
     train: whether the budget decides.
@@ -132,11 +151,7 @@ def chosen(
     theta = own["total"] / jnp.maximum(own["weight"], 1e-12)
     return jnp.where(z > theta, z, 0.0), own
   n = z.shape[0]
-  if checks.is_concrete(k) and round(n * float(k)) < 1:
-    raise InputError(
-      f"a batch of {n} examples with k={float(k):g} has a budget of less than one active latent. "
-      f"Use a batch of at least {-int(-1 // float(k))} examples, or a larger k."
-    )
+  check_budget(n, k)
   least = choose(z, jnp.maximum(jnp.round(n * jnp.asarray(k, jnp.float32)), 1.0), (0, 1))
   kept = z >= least
   smallest = jnp.min(jnp.where(kept, jax.lax.stop_gradient(z), jnp.inf))

@@ -7,7 +7,10 @@ which latents are active (`Activity`); the rest is here.
 
 Its state counts the steps since each latent was active ("idle"), averages in which share of the
 examples it is ("density", from zero on), and reports the share of latents that are dead, idle for
-`dead_after` steps or more, as the metric dead_latents_frac.
+`dead_after` steps or more, as the metric dead_latents_frac. It computes in float32, whatever type
+its features and parameters have. A step is one batch that the bottleneck
+sees in training: where config.train.accumulate makes several microbatches of an update, each is
+one, and all durations of the keywords (dead_after, anneal_steps) and averages count these.
 """
 
 from __future__ import annotations
@@ -54,6 +57,7 @@ class Activity(NamedTuple):
     aux: arrays of the code: "sparsity" [n] the penalty, "l0" [n] active latents, and how the code
       is held: "indices" and "activations" [n, k], or "latents" [n, latents].
     state: the variant's own new state.
+    there: [latents] bool, which latents there are; None for all.
   """
 
   value: Array
@@ -61,6 +65,7 @@ class Activity(NamedTuple):
   scores: Array
   aux: Mapping[str, Array]
   state: Tree
+  there: Array | None = None
 
 
 Activate = Callable[..., Activity]  # (params, own state, x [n, dim], *, key, train, step)
@@ -95,9 +100,11 @@ def build(
   check(shared)
   dead_after = shared.dead_after
 
-  def init(key):
+  def initial_params(key):
     params = initial(rng.stream(key, "dictionary"), dim, latents, shared.tied)
-    params = params if start is None else start(rng.stream(key, "variant"), params)
+    return params if start is None else start(rng.stream(key, "variant"), params)
+
+  def init(key):
     state = {
       "step": jnp.int32(0),
       "settled": jnp.int32(-1),
@@ -106,11 +113,11 @@ def build(
       "own": {} if own is None else own,
       "metrics": {"dead_latents_frac": jnp.float32(0.0)},
     }
-    return params, state
+    return initial_params(key), state
 
   def apply(params, state, features, *, key, train):
     checks.shape("features", features, (None, wide))
-    x = features.astype(jnp.float32)
+    x, params = features.astype(jnp.float32), _at_least_float32(params)
     found = activate(params, state["own"], x, key=key, train=train, step=state["step"])
     x, n = x[:, :dim], x.shape[0]
     revived = jnp.zeros(n)
@@ -128,7 +135,7 @@ def build(
         "idle": idle,
         "density": density,
         "own": jax.lax.stop_gradient(found.state),
-        "metrics": {"dead_latents_frac": jnp.mean(dead, dtype=jnp.float32)},
+        "metrics": {"dead_latents_frac": jnp.mean(dead, dtype=jnp.float32, where=found.there)},
       }
     aux = {**found.aux, "revival": revived}
     return Code(value=found.value, rate=None, bits=None, aux=aux), state
@@ -143,7 +150,7 @@ def build(
     return now & (state["settled"] != state["step"])
 
   def settle(params, state, features, key):
-    x = features.astype(jnp.float32)
+    x, kept, params = features.astype(jnp.float32), params, _at_least_float32(params)
     at_first = state["step"] == 0
     if shared.center != "zeros":
       middle = _center(x[:, :dim], shared.center)
@@ -152,8 +159,11 @@ def build(
     if shared.revival == "resample":
       found = activate(params, state["own"], x, key=key, train=True, step=state["step"])
       dead = (idle >= dead_after) & ~at_first
-      params = revival_lib.resample(params, x[:, :dim], found.value, dead, key)
-      idle = jnp.where(dead, 0, idle)
+      params, moved = revival_lib.resample(
+        params, x[:, :dim], found.value, dead, key, initial_params(key)
+      )
+      idle = jnp.where(moved, 0, idle)
+    params = jax.tree.map(lambda new, old: new.astype(old.dtype), params, kept)
     return params, {**state, "idle": idle, "settled": state["step"]}
 
   settles = shared.center != "zeros" or shared.revival == "resample"
@@ -296,13 +306,14 @@ def weighted_l1(params: Tree, latents: Array) -> Array:
   return jnp.abs(latents) @ jnp.linalg.norm(params["W_dec"], axis=-1)
 
 
-def geometric_median(x: Array) -> Array:
+def geometric_median(x: Array, counts: Array | None = None) -> Array:
   """The point whose distances to the rows add up to the least.
 
   Formula: Weiszfeld's iteration m <- sum_n x_n / |x_n - m| / sum_n 1 / |x_n - m|, from the mean.
 
   Args:
     x: [n, d].
+    counts: [n] bool, which rows count; None for all.
 
   Returns:
     [d].
@@ -314,14 +325,27 @@ def geometric_median(x: Array) -> Array:
     >>> round(float(geometric_median(x)[0]), 3)
     0.0
   """
+  counted = jnp.ones(x.shape[0], bool) if counts is None else counts
 
   def closer(_, middle):
     distance = jnp.linalg.norm(x - middle, axis=-1, keepdims=True)
-    weight = 1.0 / jnp.maximum(distance, 1e-6)
-    return jnp.sum(weight * x, axis=0) / jnp.sum(weight)
+    weight = jnp.where(counted[:, None], 1.0 / jnp.maximum(distance, 1e-6), 0.0)
+    return jnp.sum(weight * x, axis=0) / jnp.maximum(jnp.sum(weight), 1e-30)
 
-  return jax.lax.fori_loop(0, MEDIAN_ITERATIONS, closer, jnp.mean(x, axis=0))
+  return jax.lax.fori_loop(0, MEDIAN_ITERATIONS, closer, _mean(x, counted))
+
+
+def _at_least_float32(params: Tree) -> Tree:
+  return jax.tree.map(lambda a: a.astype(jnp.promote_types(a.dtype, jnp.float32)), params)
 
 
 def _center(x: Array, kind: str) -> Array:
-  return jnp.mean(x, axis=0) if kind == "mean" else geometric_median(x)
+  """The mean or median of the rows that are finite: one broken row must not be all of b_dec."""
+  finite = jnp.all(jnp.isfinite(x), axis=-1)
+  # A product of zero and NaN is NaN: broken rows are replaced, not only left out.
+  x = jnp.where(finite[:, None], x, 0.0)
+  return _mean(x, finite) if kind == "mean" else geometric_median(x, finite)
+
+
+def _mean(x: Array, counts: Array) -> Array:
+  return jnp.sum(x, axis=0, where=counts[:, None]) / jnp.maximum(jnp.sum(counts), 1)

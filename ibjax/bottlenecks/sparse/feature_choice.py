@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ibjax.bottlenecks.sparse import dictionary
+from ibjax.bottlenecks.sparse.mutual_choice import start
 from ibjax.bottlenecks.sparse.revival import zipf as zipf_law
 from ibjax.bottlenecks.sparse.selection import threshold
 from ibjax.core import checks
@@ -39,7 +40,8 @@ def feature_choice(
 
   Formula: a = relu((x - b_dec) W_enc' + b_enc); in training z_j = a_j for the m_j examples of the
   largest a_j, and 0 elsewhere; sum_j m_j = n k, m_j = n k / latents for all (zipf 0), or prop. to
-  (rank_j + shift)^-zipf, rank_j by how often latent j was active so far; at least 1, rounded. In
+  (rank_j + shift)^-zipf, rank_j by how often latent j was active so far; at least 1, at most n,
+  what that cuts off is spread over the others in proportion, and rounded (`budgets`). In
   evaluation z_j = a_j where a_j > theta_j, a moving average of the least a_j that was kept.
 
   Use it when no latent may die: each gets its examples. It chooses over a whole batch, so the
@@ -103,7 +105,7 @@ def feature_choice(
         f"{-int(-latents // float(k))} examples, a larger k, or fewer latents."
       )
     shares = zipf_law(latents, zipf, shift)[jnp.argsort(jnp.argsort(-own["density"]))]
-    budget = jnp.clip(jnp.round(n * k * shares), 1.0, n)
+    budget = budgets(n, k, shares).astype(jnp.float32)
     kept = z >= threshold(z, budget[None], 0)
     least = jnp.min(jnp.where(kept, jax.lax.stop_gradient(z), jnp.inf), axis=0)
     active = jnp.where(kept, z, 0.0)
@@ -116,8 +118,50 @@ def feature_choice(
     }
     return dictionary.dense(params, active, scores, own)
 
-  own = {name: jnp.zeros(latents) for name in ("total", "weight", "density")}
-  return dictionary.build(shared, activate, own=own)
+  return dictionary.build(shared, activate, own=start(latents))
+
+
+def budgets(n: int, k: Scalar, shares: Array) -> Array:
+  """How many examples each latent may take.
+
+  Formula: m_j = round(clip(c share_j, 1, n)), c such that sum_j m_j = round(n k); rounded down, and
+  up for those of the largest remainders as long as the sum has room.
+
+  Args:
+    n: examples of the batch.
+    k: active latents per example on average, such that n k is at least the number of latents; may
+      be traced.
+    shares: [latents], positive, with the sum 1.
+
+  Returns:
+    [latents] int32.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from ibjax.bottlenecks.sparse.feature_choice import budgets
+    >>> budgets(4, 2.0, jnp.array([0.7, 0.2, 0.1])).tolist()  # 5.6 is cut to 4; 8 are to be given
+    [4, 3, 1]
+  """
+  total = jnp.round(n * jnp.asarray(k, jnp.float32)).astype(jnp.int32)
+  logs = jnp.log(jnp.maximum(shares, 1e-30))
+
+  def clipped(log_c):
+    return jnp.clip(jnp.exp(log_c + logs), 1.0, n)
+
+  def halve(_, ends):
+    low, high = ends
+    middle = 0.5 * (low + high)
+    fits = jnp.sum(clipped(middle)) <= total
+    return jnp.where(fits, middle, low), jnp.where(fits, high, middle)
+
+  # Between all at 1 and all at n. 40 halvings leave less than float32 can tell apart.
+  ends = (-jnp.max(logs), jnp.log(jnp.float32(n)) - jnp.min(logs))
+  exact = clipped(jax.lax.fori_loop(0, 40, halve, ends)[0])
+  down = jnp.floor(exact)
+  order = jnp.argsort(jnp.where(down < n, down - exact, 1.0), stable=True)  # the full come last
+  room = total - jnp.sum(down.astype(jnp.int32))
+  up = jnp.zeros(shares.shape, jnp.int32).at[order].set(jnp.arange(shares.shape[0]) < room)
+  return jnp.minimum(down.astype(jnp.int32) + up, n)
 
 
 CASES = (

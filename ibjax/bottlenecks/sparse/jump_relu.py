@@ -42,9 +42,10 @@ def jump_relu(
 
   theta = threshold exp(speed s), s from 0. Adam moves a parameter by about its learning rate a
   step, whatever the gradient, so that theta changes by the fraction speed times the learning
-  rate: without the factor thresholds hardly move in a short run. They are float32 whatever the
-  compute type. The bandwidth must suit the scale of activations: no example within half of it of
-  a threshold, and that threshold does not move.
+  rate: without the factor thresholds hardly move in a short run. Parameters are float32 whatever
+  config.train.compute_dtype is; held in bfloat16, thresholds move too, as s starts at 0, near which
+  small steps are not rounded away. The bandwidth must suit the scale of activations: no example
+  within half of it of a threshold, and that threshold does not move.
 
   Args:
     dim: width of the features and of the code.

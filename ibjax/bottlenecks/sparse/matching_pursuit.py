@@ -54,7 +54,8 @@ def matching_pursuit(
   Returns:
     A `Bottleneck`: features [n, dim] in, the reconstruction [n, dim] out, rate None; aux "indices"
     and "activations" [n, k] in the order of choice, "sparsity", "l0" and "revival" [n]. Activations
-    are in units of the unit vectors w.
+    are in units of the unit vectors w; a latent that was chosen twice is named twice, and counts
+    once in l0.
 
   Raises:
     InputError: k above the number of latents, another keyword out of range, or features of
@@ -97,13 +98,18 @@ def matching_pursuit(
 
     left, (indices, active) = jax.lax.scan(choose, x - params["b_dec"], jnp.arange(k))
     indices, active = indices.T, active.T
+    positive = still(active) > 0
+    # A latent that is chosen twice is one that is active.
+    before = jnp.arange(k)[None, :] < jnp.arange(k)[:, None]
+    twin = (indices[:, :, None] == indices[:, None, :]) & before & positive[:, None, :]
+    distinct = (positive & ~jnp.any(twin, axis=-1)).astype(jnp.float32)
     return dictionary.Activity(
       value=x - left,
-      fired=fired(still(active), indices, latents),
+      fired=fired(distinct, indices, latents),
       scores=still((x - params["b_dec"]) @ params["W_dec"].T),
       aux={
         "sparsity": jnp.sum(active, axis=-1),
-        "l0": jnp.sum(still(active) > 0, axis=-1, dtype=jnp.float32),
+        "l0": jnp.sum(distinct, axis=-1),
         "indices": indices,
         "activations": active,
       },

@@ -15,6 +15,8 @@ from ibjax.bottlenecks.sparse import batch_top_k, dictionary
 from ibjax.core import checks
 from ibjax.core.types import Bottleneck, Case, Scalar
 
+Array = jax.Array
+
 
 def mutual_choice(
   dim: int = 512,
@@ -37,7 +39,8 @@ def mutual_choice(
   than (rank + shift)^-zipf, normalised to the same total, expects at their rank.
 
   Use it as BatchTopK whose dictionary should be used by a law, and before `feature_choice`, whose
-  parameters are the same: train this first, then start that from it (config.warm_start).
+  parameters and state are the same: train this first, then start that from it
+  (config.warm_start); its thresholds then start from this one.
 
   Args:
     dim: width of the features and of the code.
@@ -84,10 +87,26 @@ def mutual_choice(
 
   def activate(params, own, x, *, key, train, step):
     scores = dictionary.project(params, x)
-    z, own = batch_top_k.chosen(jax.nn.relu(scores), own, k, decay, train)
+    z, average = batch_top_k.chosen(jax.nn.relu(scores), own, k, decay, train)
+    if train:
+      density = decay * own["density"] + (1.0 - decay) * jnp.mean(z > 0, axis=0)
+      own = {**average, "density": density}
     return dictionary.dense(params, z, scores, own)
 
-  return dictionary.build(shared, activate, own=batch_top_k.start())
+  return dictionary.build(shared, activate, own=start(latents))
+
+
+def start(latents: int) -> dict[str, Array]:
+  """The state of one threshold per latent, which `feature_choice` takes over from here.
+
+  Args:
+    latents: size of the dictionary.
+
+  Returns:
+    {"total", "weight", "density"}, each [latents]: the quotient of the first two is theta, in
+    Mutual Choice the same for all; the last the average share of examples that a latent takes.
+  """
+  return {name: jnp.zeros(latents) for name in ("total", "weight", "density")}
 
 
 CASES = (

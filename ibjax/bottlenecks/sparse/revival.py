@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ibjax.bottlenecks.codebooks import revive
 from ibjax.bottlenecks.sparse.linear import decode_at, encode_at
 from ibjax.bottlenecks.sparse.selection import top_k
 from ibjax.core import rng
@@ -162,12 +163,18 @@ def _ghost(params: Tree, x: Array, residual: Array, dead: Array) -> Array:
   return square * still(main / jnp.maximum(jnp.mean(square), 1e-12))
 
 
-def resample(params: Tree, x: Array, value: Array, dead: Array, key: Array) -> Tree:
+def resample(
+  params: Tree, x: Array, value: Array, dead: Array, key: Array, fresh: Tree
+) -> tuple[Tree, Array]:
   """Starts dead latents anew at examples that are reconstructed badly.
 
   Formula: for each dead latent an example n is drawn with probability prop. to |x_n - value_n|^4,
-  the square of its loss; its row of the decoder becomes the unit vector along x_n - b_dec, that of
-  the encoder 0.2 times the mean length of the living rows along it, its bias 0.
+  the square of its loss, each example once; its row of the decoder becomes the unit vector along
+  x_n - b_dec, that of the encoder 0.2 times the mean length of the living rows along it, its bias
+  0, and what else a variant has per latent becomes what it was at the start, or a threshold that
+  the old latent never passed would keep the new one dead. Two latents at one example would get the
+  same gradients for ever, so where fewer examples than dead latents have an error, the others stay
+  dead until the next round.
 
   Args:
     params: of the dictionary.
@@ -175,25 +182,35 @@ def resample(params: Tree, x: Array, value: Array, dead: Array, key: Array) -> T
     value: [n, dim] the reconstruction.
     dead: [latents] bool.
     key: of the draws.
+    fresh: parameters as they are drawn at the start.
 
   Returns:
-    The parameters, changed in the rows of dead latents alone.
+    (the parameters, changed in the rows of dead latents alone; [latents] bool, which were changed).
   """
   loss = jnp.sum(jnp.square(x - value), axis=-1)
-  # log 0 is -inf: an example without error is never drawn, unless there is none with an error.
-  chance = jnp.where(jnp.any(loss > 0), 2.0 * jnp.log(loss), 0.0)
-  drawn = jax.random.categorical(rng.stream(key, "resample"), chance, shape=dead.shape)
-  rows = (x - params["b_dec"])[drawn]
+  loss = jnp.where(jnp.isfinite(loss), loss, 0.0)  # a broken example is no place to start at
+  loss = loss / jnp.maximum(jnp.max(loss), 1e-30)  # its square below neither over- nor underflows
+  first = dead & (jnp.cumsum(dead) <= x.shape[0])  # there are no more examples
+  rows, moved = revive(
+    rng.stream(key, "resample"),
+    params["W_dec"],
+    first,
+    x - params["b_dec"],
+    jnp.square(loss),
+    jnp.ones_like(loss),
+  )
   rows = rows / jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
   encoder = "W_enc" in params  # matching pursuit has none
   lengths = jnp.linalg.norm(params["W_enc" if encoder else "W_dec"], axis=-1)
   living = jnp.sum(jnp.where(dead, 0.0, lengths)) / jnp.maximum(jnp.sum(~dead), 1)
   length = jnp.where(jnp.all(dead), 1.0, living)  # of none alive: as at the start
-  params = {**params, "W_dec": jnp.where(dead[:, None], rows, params["W_dec"])}
-  if not encoder:
-    return params
-  new = {
-    "W_enc": jnp.where(dead[:, None], ENCODER_SHARE * length * rows, params["W_enc"]),
-    "b_enc": jnp.where(dead, 0.0, params["b_enc"]),
-  }
-  return {**params, **new}
+  start = {**fresh, "W_dec": rows}
+  if encoder:
+    start |= {"W_enc": ENCODER_SHARE * length * rows, "b_enc": jnp.zeros_like(params["b_enc"])}
+
+  def anew(name, old):
+    if old.shape[:1] != moved.shape or name == "b_dec":
+      return old  # not per latent
+    return jnp.where(moved.reshape(-1, *[1] * (old.ndim - 1)), start[name], old)
+
+  return {name: anew(name, old) for name, old in params.items()}, moved

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from ibjax.bottlenecks.sparse import dictionary, linear, selection
 from ibjax.core import checks
+from ibjax.core.errors import InputError
 from ibjax.core.types import Bottleneck, Case, Scalar
 
 Array = jax.Array
@@ -54,12 +55,14 @@ def top_k(
     used: of the latents, how many are there, the first ones, at least k; may be traced, so that a
       population over the width is one program. None uses all.
     anneal_from: number of active latents at the first step; falls linearly to k. 0 starts at k.
-    anneal_steps: over how many steps.
+    anneal_steps: over how many steps; each microbatch of config.train.accumulate is one.
     tied: start the encoder as the decoder's transpose.
     center: what b_dec starts as: "zeros", or of the first batch the "mean" or "geometric_median".
     revival: for dead latents: "aux_k" or "ghost" give the term "revival" to the objective,
       "resample" starts them anew every `dead_after` steps, "none".
-    dead_after: steps without being active after which a latent is dead.
+    dead_after: steps without being active after which a latent is dead; each microbatch of
+      config.train.accumulate is one, so that for the same number of updates it is as many times
+      larger.
     aux_k: dead latents that an example uses in "aux_k"; 0 takes dim / 2.
     mesh: the device mesh, which the trainer sets where there are several devices.
 
@@ -93,20 +96,22 @@ def top_k(
 
   def activate(params, own, x, *, key, train, step):
     scores = jax.lax.stop_gradient(dictionary.project(params, x))
-    there = True if used is None else jnp.arange(latents) < used
-    if used is not None:
+    there = None if used is None else jnp.arange(latents) < used
+    if there is not None:
       scores = jnp.where(there, scores, -jnp.inf)
     size = most if train else k
     values, indices = selection.top_k(scores, size, mesh)
     kept = annealed(k if keep is None else keep, anneal_from, anneal_steps, step if train else None)
     found = sparse(params, x, scores, values, indices, kept, mesh, own)
+    if there is None:
+      return found
     # What is not there is not dead either.
-    return found._replace(fired=jnp.where(there, found.fired, 1.0))
+    return found._replace(fired=jnp.where(there, found.fired, 1.0), there=there)
 
   return dictionary.build(shared, activate)
 
 
-def check_annealing(k: int, anneal_from: int, anneal_steps: int, latents: int) -> int:
+def check_annealing(k: Any, anneal_from: int, anneal_steps: int, latents: int) -> Any:
   """Checks the keywords of an annealed k.
 
   Args:
@@ -119,12 +124,19 @@ def check_annealing(k: int, anneal_from: int, anneal_steps: int, latents: int) -
     The most latents that are ever active.
 
   Raises:
-    InputError: a start below k or above the number of latents.
+    InputError: one of the two without the other, a negative one, or a start below k or above the
+      number of latents.
   """
+  checks.at_least("anneal_from", anneal_from, 0)
   checks.at_least("anneal_steps", anneal_steps, 0)
+  if bool(anneal_from) != bool(anneal_steps):
+    raise InputError(
+      f"anneal_from={anneal_from} and anneal_steps={anneal_steps}: k is annealed from the one over "
+      "the other. Set both, or leave both at 0."
+    )
   if anneal_from:
     checks.between("anneal_from", anneal_from, k, latents)
-  return max(k, anneal_from) if anneal_steps else k
+  return max(k, anneal_from)
 
 
 def annealed(k: Scalar, anneal_from: int, anneal_steps: int, step: Array | None) -> Scalar:

@@ -6,11 +6,12 @@ et al. 2024 (arXiv:2406.04093), the auxiliary term.
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 
 from ibjax.core import checks
 from ibjax.core.lagrangian import Lagrangian
-from ibjax.core.types import Array, Case, Code, Objective, Outputs, Scalar, Term, Terms
+from ibjax.core.types import Array, Case, Code, Objective, Outputs, Scalar, Term, Terms, Tree
 from ibjax.objectives.distortion import cross_entropy_nats, information_bound
 from ibjax.objectives.needs import require
 
@@ -48,7 +49,9 @@ def dictionary(
   Returns:
     An `Objective` with the losses distortion, sparsity, revival and auxiliary [n], of which a
     bottleneck without the last has three, and the metrics l0 [n] and, for targets, fvu [n], the
-    fraction of variance unexplained: the squared error over the batch's variance of y.
+    fraction of variance unexplained: the squared error over the total variance of y. That is the
+    variance over all training batches so far, which the state holds, so that a small batch of
+    evaluation is measured as a large one is; before the first, it is the batch's own.
 
   Raises:
     InputError: a negative weight, a code without these, predictions or targets that do not fit.
@@ -64,13 +67,21 @@ def dictionary(
     checks.at_least(name, value, 0.0)
 
   def init(key, spec):
-    return {}, {} if spec.target_dim else {"label_probs": spec.label_probs}
+    if spec.target_dim:
+      return {}, {"targets": moments(spec.target_dim)}
+    return {}, {"label_probs": spec.label_probs}
 
   def loss(params, state, outputs, batch, key, step):
     sparsity, l0, revived = (
       require("dictionary", outputs, name) for name in ("sparsity", "l0", "revival")
     )
-    distortion, metrics = distortion_of(outputs.prediction, batch["y"], batch["mask"])
+    distortion, metrics = distortion_of(outputs.prediction, batch["y"]), {}
+    if "targets" in state:
+      old, seen = state["targets"], add_moments(state["targets"], batch["y"], batch["mask"])
+      # Evaluation keeps no state; so that both divide alike, a batch counts from the next one on.
+      known = jnp.where(old["count"] > 0, old["variance"], seen["variance"])
+      metrics = {"fvu": distortion / jnp.maximum(known, 1e-12)}
+      state = {"targets": jax.lax.stop_gradient(seen)}
     losses = {
       "distortion": Term(distortion),
       "sparsity": Term(sparsity, beta),
@@ -84,16 +95,15 @@ def dictionary(
   return Objective(init, loss)
 
 
-def distortion_of(prediction: Array, y: Array, mask: Array) -> tuple[Array, dict[str, Array]]:
+def distortion_of(prediction: Array, y: Array) -> Array:
   """The error of a reconstruction, or the negative log likelihood of labels.
 
   Args:
     prediction: [n, t], or [n, c] logits.
     y: [n, t] targets, or [n] integer labels.
-    mask: [n] bool, True where an example counts.
 
   Returns:
-    (squared error summed over dimensions, or nats [n]; {"fvu": [n]} for targets).
+    Squared error summed over dimensions, or nats [n].
 
   Raises:
     InputError: shapes that do not fit.
@@ -101,25 +111,67 @@ def distortion_of(prediction: Array, y: Array, mask: Array) -> tuple[Array, dict
   Example:
     >>> import jax.numpy as jnp
     >>> from ibjax.objectives.sparse.dictionary import distortion_of
-    >>> y, mask = jnp.array([[1.0], [3.0]]), jnp.ones(2, bool)
-    >>> distortion_of(jnp.array([[1.5], [3.0]]), y, mask)[1]["fvu"].tolist()
+    >>> distortion_of(jnp.array([[1.5], [3.0]]), jnp.array([[1.0], [3.0]])).tolist()
     [0.25, 0.0]
   """
   if jnp.issubdtype(y.dtype, jnp.integer):
-    return cross_entropy_nats(prediction, y), {}
+    return cross_entropy_nats(prediction, y)
   checks.shape("prediction", prediction, ("n", "t"))
   checks.shape("target", y, prediction.shape)
-  y = y.astype(jnp.float32)
-  square = jnp.sum(jnp.square(y - prediction.astype(jnp.float32)), axis=-1)
-  return square, {"fvu": square / jnp.maximum(_variance(y, mask), 1e-12)}
+  return jnp.sum(jnp.square(y.astype(jnp.float32) - prediction.astype(jnp.float32)), axis=-1)
 
 
-def _variance(y: Array, mask: Array) -> Array:
-  """Mean squared distance of the rows that count from their mean."""
-  y = jnp.where(mask[:, None], y, 0.0)
-  count = jnp.maximum(jnp.sum(mask), 1)
-  spread = jnp.where(mask[:, None], y - jnp.sum(y, axis=0) / count, 0.0)
-  return jnp.sum(jnp.square(spread)) / count
+def moments(dim: int) -> dict[str, Array]:
+  """Count, mean and total variance of no rows yet.
+
+  Args:
+    dim: width of the rows.
+
+  Returns:
+    {"count" (), "mean" [dim], "variance" ()}.
+  """
+  return {"count": jnp.float32(0.0), "mean": jnp.zeros(dim), "variance": jnp.float32(0.0)}
+
+
+def add_moments(known: Tree, y: Array, mask: Array) -> dict[str, Array]:
+  """Adds a batch's rows to count, mean and total variance.
+
+  Formula: with the batch's share s of all rows, mean + s d, d the difference of the means, and
+  (1 - s) variance + s variance_batch + s (1 - s) |d|^2: nothing large is subtracted.
+
+  Args:
+    known: of the rows so far.
+    y: [n, dim].
+    mask: [n] bool, True where a row counts.
+
+  Returns:
+    The same of all rows; the variance is the mean squared distance from the mean.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from ibjax.objectives.sparse.dictionary import add_moments, moments
+    >>> first = add_moments(moments(1), jnp.array([[1.0], [3.0], [9.0]]), jnp.arange(3) < 2)
+    >>> both = add_moments(first, jnp.array([[8.0]]), jnp.ones(1, bool))
+    >>> float(first["variance"]), float(both["mean"][0]), round(float(both["variance"]), 4)
+    (1.0, 4.0, 8.6667)
+
+  Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance" (The
+  American Statistician 37), the update by groups.
+  """
+  y = jnp.where(mask[:, None], y.astype(jnp.float32), 0.0)
+  rows = jnp.sum(mask, dtype=jnp.float32)
+  mean = jnp.sum(y, axis=0) / jnp.maximum(rows, 1.0)
+  spread = jnp.where(mask[:, None], y - mean, 0.0)
+  variance = jnp.sum(jnp.square(spread)) / jnp.maximum(rows, 1.0)
+  count = known["count"] + rows
+  share = rows / jnp.maximum(count, 1.0)
+  apart = mean - known["mean"]
+  among = share * (1.0 - share) * jnp.sum(jnp.square(apart))
+  return {
+    "count": count,
+    "mean": known["mean"] + share * apart,
+    "variance": (1.0 - share) * known["variance"] + share * variance + among,
+  }
 
 
 def _inputs(**more):
