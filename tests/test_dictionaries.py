@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import betainc
 
-from ibjax.core.errors import ConfigError, InputError
+from ibjax.core.errors import ConfigError, DataError, InputError
 from ibjax.data import source as source_lib
 from ibjax.data.sources import planted
 from ibjax.data.store import Part
@@ -221,6 +221,17 @@ def test_a_store_of_any_function_is_of_no_run(tmp_path):
   sources.append(f"autoencode:planted:{FLAT}")
   found = [has_origin(trained(np.eye(6), lambda x: x, source=source)) for source in sources]
   assert found == [False, True, False]
+
+
+def test_a_store_below_the_data_folder_that_was_given_is_found(tmp_path):
+  origin = {"model": "f", "layer": "h", "data": "d"}
+  part = Part(4, lambda rows: {"x": np.eye(6, dtype=np.float32)[rows]})
+  notes = {"run": "r", "source": ""}
+  write(tmp_path / "made", {"train": part, "test": part}, origin=origin, notes=notes)
+  model = trained(np.eye(6), lambda x: x, source="autoencode:activations:made")
+  assert has_origin(model._replace(data_dir=tmp_path))
+  with pytest.raises(DataError, match="there is no"):
+    has_origin(model)
 
 
 def test_a_store_of_another_model_is_not_spliced(tmp_path):

@@ -165,7 +165,7 @@ def _shown(
 
 
 def _names(trained: Trained) -> tuple[str, ...]:
-  return source_lib.load(inner(trained)).class_names
+  return source_lib.load(inner(trained), trained.data_dir).class_names
 
 
 def _truth(trained: Trained) -> np.ndarray | None:
