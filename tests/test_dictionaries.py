@@ -162,6 +162,18 @@ def test_one_latent_tells_its_class_where_no_coordinate_does():
     sparse_probing()(trained(turn, exact(turn), source="given", data=flat))
 
 
+def test_probes_of_a_split_in_order_of_its_classes_are_refused():
+  (train, turn), (test, _) = labelled(), labelled(seed=1)
+  order = np.argsort(train["y"], kind="stable")
+  train = {name: value[order] for name, value in train.items()}
+  data = {("given", "train"): train, ("given", "test"): test}
+  model = trained(turn, exact(turn), data=data, source="given")
+  with pytest.raises(InputError, match="first 50 examples of the split 'train' are all of one"):
+    sparse_probing(ks=(1,), examples=50)(model)
+  # Some of the classes: those that are not there are not probed.
+  assert sparse_probing(ks=(1,), examples=200, classes=4)(model)
+
+
 def test_ontology_by_hand():
   paths = ("animal/cat", "animal/dog", "vehicle")
   y = np.array([0, 0, 1, 1, 2, 2], np.int32)
@@ -289,6 +301,8 @@ def test_some_classes_of_a_source():
     ("9-10:digits", "there are 0..9"),
     ("a:digits", "no class"),
     ("1", "no source"),
+    ("0-99999999999:digits", "there are 0..9"),
+    ("0-3:finite_state:n=50,n_test=10,window=8", "label at every position"),
   ):
     with pytest.raises(ConfigError, match=match):
       source_lib.load(f"classes:{text}")

@@ -144,6 +144,8 @@ def test_verb_puts_the_latents_on_the_page(run, tmp_path, capsys):
   assert "report.html  (" in capsys.readouterr().out
   page = (folder / "report.html").read_text()
   assert 'id="feature-data"' in page and "Latents</h2>" in page
+  assert main(["features", str(folder), "--examples=-5"]) == 2
+  assert "examples is -5" in capsys.readouterr().err
   assert main(["features"]) == 2 and "needs one folder" in capsys.readouterr().err
   assert main(["features", str(tmp_path)]) == 2 and "holds no run" in capsys.readouterr().err
 

@@ -87,6 +87,8 @@ def test_a_live_source_has_the_rows_of_the_store(written):
       source.splits["train"].read(rows)[name], stored.splits["train"].read(rows)[name]
     )
   assert feed.read_all(source.splits["test"])["x"].shape == (12, 5)
+  fewer = {**parts(), "train": parts()["train"]._replace(examples=4)}
+  assert activations.live("mine", fewer, **told).fingerprint != source.fingerprint
 
 
 KILLED = """

@@ -166,6 +166,9 @@ def test_layers_are_listed_and_mistakes_explained(run, tmp_path, capsys):
   ):
     assert main([*told, *flags]) == 2
     assert match in capsys.readouterr().err
+  for flags in (["--out", str(tmp_path / "a")], ["--dtype=float16"], ["--splits=test"]):
+    assert main([*told[:3], *flags]) == 2
+    assert "needs --layer LAYER" in capsys.readouterr().err
   with pytest.raises(ConfigError, match="holds no run"):
     open_run(tmp_path)
 
