@@ -112,6 +112,18 @@ def test_latents_are_described_as_they_are(run):
   assert [f["id"] for f in few["features"]] == sorted(f["id"] for f in densest)
 
 
+def test_verb_puts_the_latents_on_the_page(run, tmp_path, capsys):
+  folder, _ = run
+  assert main(["features", str(folder), "--examples=500", "--top=2"]) == 0
+  assert "report.html  (" in capsys.readouterr().out
+  page = (folder / "report.html").read_text()
+  assert 'id="feature-data"' in page and "Latents</h2>" in page
+  assert main(["features", str(folder), "--examples=-5"]) == 2
+  assert "examples is -5" in capsys.readouterr().err
+  assert main(["features"]) == 2 and "needs one folder" in capsys.readouterr().err
+  assert main(["features", str(tmp_path)]) == 2 and "holds no run" in capsys.readouterr().err
+
+
 def test_data_are_where_the_verb_is_told(tmp_path):
   x = np.random.default_rng(0).normal(size=(256, 8)).astype(np.float32)
   part = Part(256, lambda rows: {"x": x[rows], "y": rows % 2})
@@ -136,18 +148,6 @@ def test_data_are_where_the_verb_is_told(tmp_path):
   assert main(["features", str(tmp_path / "run"), place]) == 0
   found = json.loads((tmp_path / "run" / "features.json").read_text())["features"]
   assert {name for one in found for name, _ in one["classes"]} == {"even", "odd"}
-
-
-def test_verb_puts_the_latents_on_the_page(run, tmp_path, capsys):
-  folder, _ = run
-  assert main(["features", str(folder), "--examples=500", "--top=2"]) == 0
-  assert "report.html  (" in capsys.readouterr().out
-  page = (folder / "report.html").read_text()
-  assert 'id="feature-data"' in page and "Latents</h2>" in page
-  assert main(["features", str(folder), "--examples=-5"]) == 2
-  assert "examples is -5" in capsys.readouterr().err
-  assert main(["features"]) == 2 and "needs one folder" in capsys.readouterr().err
-  assert main(["features", str(tmp_path)]) == 2 and "holds no run" in capsys.readouterr().err
 
 
 # The page.
