@@ -33,14 +33,24 @@ def trained(tmp_path_factory):
   return setup, state
 
 
-def test_a_member_is_assessed_as_its_solo_run(trained, tmp_path):
+def test_a_member_is_assessed_as_its_solo_run(trained, tmp_path, monkeypatch):
+  import ibjax.evaluators.attacks as module
+
   setup, state = trained
+  folders, original = [], module.attacks
+
+  def watched(**keywords):
+    assess = original(**keywords)
+    return lambda model: folders.append(model.folder) or assess(model)
+
+  monkeypatch.setattr(module, "attacks", watched)
   solo = assessor(setup)(setup.config, state)["attacks"]
   assert solo and all(np.isfinite(value) for value in solo.values())
   members = [
     Member(config(seed, attacks=ATTACKS), tmp_path / f"m{seed}", {"command": ""}) for seed in (0, 1)
   ]
   train_members(members, tmp_path)
+  assert folders == [None, *(member.folder for member in members)]
   rows = [json.loads((member.folder / "result.json").read_text()) for member in members]
   for name, value in solo.items():
     np.testing.assert_allclose(rows[0][f"attacks/{name}"], value, atol=0.02)  # examples near a tie

@@ -210,6 +210,19 @@ def small(tmp_path_factory):
   return folder, jax.device_get(state), sites
 
 
+def test_a_decoder_that_only_fits_by_its_shapes_is_refused(small):
+  folder, _, sites = small
+  (folder / "text").write_text("abcdefghijk" * 60)  # as many tokens as the machine has
+  for change, told in (
+    ({"decoder__heads": 1, "decoder__kv_heads": 1}, r"decoder.heads: 2 -> 1"),
+    ({"decoder__rotary_base": 100}, r"decoder.rotary_base: 10000 -> 100"),
+    ({"data__source": f"text:{folder / 'text'}:window=16"}, "stand for something else"),
+  ):
+    other = tiny_setup(**{**SITES, **sites, "data__batch_size": 8, **change})
+    with pytest.raises(ConfigError, match=rf"another decoder.*\n.*{told}"):
+      warm_state(other, other.config, folder / "other")
+
+
 def test_a_decoder_with_codebooks_starts_from_one_without(small):
   folder, bare, sites = small
   setup = tiny_setup(**{**SITES, **sites})

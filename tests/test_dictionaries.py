@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import betainc
 
-from ibjax.core.errors import ConfigError, InputError
+from ibjax.core.errors import ConfigError, DataError, InputError
 from ibjax.data import source as source_lib
 from ibjax.data.sources import planted
 from ibjax.data.store import Part
@@ -162,6 +162,18 @@ def test_one_latent_tells_its_class_where_no_coordinate_does():
     sparse_probing()(trained(turn, exact(turn), source="given", data=flat))
 
 
+def test_probes_of_a_split_in_order_of_its_classes_are_refused():
+  (train, turn), (test, _) = labelled(), labelled(seed=1)
+  order = np.argsort(train["y"], kind="stable")
+  train = {name: value[order] for name, value in train.items()}
+  data = {("given", "train"): train, ("given", "test"): test}
+  model = trained(turn, exact(turn), data=data, source="given")
+  with pytest.raises(InputError, match="first 50 examples of the split 'train' are all of one"):
+    sparse_probing(ks=(1,), examples=50)(model)
+  # Some of the classes: those that are not there are not probed.
+  assert sparse_probing(ks=(1,), examples=200, classes=4)(model)
+
+
 def test_ontology_by_hand():
   paths = ("animal/cat", "animal/dog", "vehicle")
   y = np.array([0, 0, 1, 1, 2, 2], np.int32)
@@ -232,6 +244,17 @@ def test_a_store_of_any_function_is_of_no_run(tmp_path):
   assert found == [False, True, False]
 
 
+def test_a_store_below_the_data_folder_that_was_given_is_found(tmp_path):
+  origin = {"model": "f", "layer": "h", "data": "d"}
+  part = Part(4, lambda rows: {"x": np.eye(6, dtype=np.float32)[rows]})
+  notes = {"run": "r", "source": ""}
+  write(tmp_path / "made", {"train": part, "test": part}, origin=origin, notes=notes)
+  model = trained(np.eye(6), lambda x: x, source="autoencode:activations:made")
+  assert has_origin(model._replace(data_dir=tmp_path))
+  with pytest.raises(DataError, match="there is no"):
+    has_origin(model)
+
+
 def test_a_store_of_another_model_is_not_spliced(tmp_path):
   origin = {"model": "f", "layer": "h", "data": "d"}
   part = Part(4, lambda rows: {"x": np.eye(6, dtype=np.float32)[rows]})
@@ -287,6 +310,8 @@ def test_some_classes_of_a_source():
     ("9-10:digits", "there are 0..9"),
     ("a:digits", "no class"),
     ("1", "no source"),
+    ("0-99999999999:digits", "there are 0..9"),
+    ("0-3:finite_state:n=50,n_test=10,window=8", "label at every position"),
   ):
     with pytest.raises(ConfigError, match=match):
       source_lib.load(f"classes:{text}")

@@ -8,6 +8,8 @@ import pytest
 from ibjax.core.errors import WorkdirError
 from ibjax.data import source as source_lib
 from ibjax.data.sources import planted
+from ibjax.data.store import Part
+from ibjax.data.store_write import write as write_store
 from ibjax.main import main
 from ibjax.report import features as report
 from ibjax.report.page import write_page
@@ -124,8 +126,36 @@ def test_verb_puts_the_latents_on_the_page(run, tmp_path, capsys):
   assert "report.html  (" in capsys.readouterr().out
   page = (folder / "report.html").read_text()
   assert 'id="feature-data"' in page and "Latents</h2>" in page
+  assert main(["features", str(folder), "--examples=-5"]) == 2
+  assert "examples is -5" in capsys.readouterr().err
   assert main(["features"]) == 2 and "needs one folder" in capsys.readouterr().err
   assert main(["features", str(tmp_path)]) == 2 and "holds no run" in capsys.readouterr().err
+
+
+def test_data_are_where_the_verb_is_told(tmp_path):
+  x = np.random.default_rng(0).normal(size=(256, 8)).astype(np.float32)
+  part = Part(256, lambda rows: {"x": x[rows], "y": rows % 2})
+  origin = {"model": "m", "layer": "l", "data": "d"}
+  names = dict(num_classes=2, class_names=("even", "odd"))
+  write_store(tmp_path / "data" / "made", dict(train=part, test=part), origin=origin, **names)
+  keys = {
+    "data.source": "autoencode:activations:made",
+    "data.batch_size": 64,
+    "bottleneck.dim": 8,
+    "bottleneck.latents": 12,
+    "bottleneck.k": 2,
+    "bottleneck.keep": 2.0,
+    "train.duration": "1 epochs",
+    "eval.every": "1 epochs",
+    "checkpoint.every": "1 epochs",
+  }
+  overrides = [f"--config.{key}={value}" for key, value in keys.items()]
+  config = "--config=configs/sparse/top_k_activations.py:smoke"
+  place = f"--data_dir={tmp_path / 'data'}"
+  assert main(["train", config, f"--workdir={tmp_path / 'run'}", place, *overrides]) == 0
+  assert main(["features", str(tmp_path / "run"), place]) == 0
+  found = json.loads((tmp_path / "run" / "features.json").read_text())["features"]
+  assert {name for one in found for name, _ in one["classes"]} == {"even", "odd"}
 
 
 # The page.

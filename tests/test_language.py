@@ -60,6 +60,16 @@ def test_overlapping_windows_train_and_rare_characters_are_one_token(text):
   assert few.fingerprint != other.fingerprint
 
 
+def test_a_text_of_other_characters_is_another_one(text, tmp_path):
+  (tmp_path / "moved").write_text("".join(chr(ord(character) + 1) for character in TEXT))
+  one, other = (source_lib.load(f"text:{path}:window=10") for path in (text, tmp_path / "moved"))
+  rows = np.arange(5)
+  np.testing.assert_array_equal(
+    one.splits["train"].read(rows)["x"], other.splits["train"].read(rows)["x"]
+  )
+  assert one.fingerprint != other.fingerprint
+
+
 def test_texts_that_cannot_be_trained_on_are_said(text, tmp_path):
   with pytest.raises(DataError, match="too few for a window of 500"):
     source_lib.load(f"text:{text}:window=500")

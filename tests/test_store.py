@@ -87,6 +87,8 @@ def test_a_live_source_has_the_rows_of_the_store(written):
       source.splits["train"].read(rows)[name], stored.splits["train"].read(rows)[name]
     )
   assert feed.read_all(source.splits["test"])["x"].shape == (12, 5)
+  fewer = {**parts(), "train": parts()["train"]._replace(examples=4)}
+  assert activations.live("mine", fewer, **told).fingerprint != source.fingerprint
 
 
 KILLED = """
@@ -143,6 +145,33 @@ def test_a_changed_byte_and_a_missing_shard_are_found(tmp_path):
     source_lib.load(f"activations:{tmp_path}")
   shard.unlink()
   with pytest.raises(DataError, match="is missing"):
+    source_lib.load(f"activations:{tmp_path}")
+
+
+def test_shards_that_changed_places_are_found_and_written_anew(tmp_path):
+  made = make(tmp_path)
+  first, second = (tmp_path / shard["file"] for shard in made["splits"]["train"]["shards"][:2])
+  contents = first.read_bytes(), second.read_bytes()
+  assert len(contents[0]) == len(contents[1])  # a size tells nothing: files are padded
+  first.write_bytes(contents[1])
+  second.write_bytes(contents[0])
+  (tmp_path / store.HASHES).unlink()
+  with pytest.raises(DataError, match=rf"{first.name} is not the file that was written"):
+    source_lib.load(f"activations:{tmp_path}")
+  said = []
+  assert make(tmp_path, report=said.append)["fingerprint"] == made["fingerprint"]
+  assert len(said) == 2  # the other shards are left as they are
+  np.testing.assert_array_equal(
+    whole(source_lib.load(f"activations:{tmp_path}"))["x"],
+    values("train", np.arange(25)).reshape(-1, 5),
+  )
+
+
+@pytest.mark.parametrize("key", ["width", "origin", "num_classes", "fingerprint"])
+def test_an_index_that_lacks_a_key_is_damaged(tmp_path, key):
+  index = make(tmp_path, shard_rows=100)
+  (tmp_path / store.INDEX).write_text(json.dumps({k: v for k, v in index.items() if k != key}))
+  with pytest.raises(DataError, match=f"missing or damaged .*{key}"):
     source_lib.load(f"activations:{tmp_path}")
 
 

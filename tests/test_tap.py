@@ -11,7 +11,7 @@ from ibjax.data import feed, store
 from ibjax.data import source as source_lib
 from ibjax.data.sources import activations
 from ibjax.main import main
-from ibjax.train.activations import part, stream
+from ibjax.train.activations import part, stream, write_run
 from ibjax.train.tap import open_run, tap
 from tests.helpers import tiny_setup
 
@@ -78,6 +78,44 @@ def test_layers_of_a_language_model_have_positions():
   assert live["y"].shape == (5, 16) and live["y"].min() >= 0
 
 
+def test_tokens_of_another_alphabet_or_none_are_not_given_to_a_language_model(
+  monkeypatch, tmp_path
+):
+  setup = tiny_setup(path="configs/language/decoder_shakespeare.py")
+  state = jax.jit(setup.program.init)(setup.hyper)
+  monkeypatch.setattr("ibjax.train.activations.open_run", lambda *args: (setup, state, 0))
+  (tmp_path / "text").write_text("abcdefghijk" * 60)
+  np.savez(
+    tmp_path / "a.npz",
+    **{f"x_{s}": np.ones((4, 16)) for s in ("train", "test")},
+    **{f"y_{s}": np.zeros(4, int) for s in ("train", "test")},
+  )
+  for source, told in (
+    (f"text:{tmp_path / 'text'}:window=16", "of another alphabet"),
+    (f"npz:{tmp_path / 'a.npz'}", "where it takes tokens"),
+  ):
+    with pytest.raises(ConfigError, match=told):
+      write_run("run", "block_0.out", tmp_path / "s", source=source)
+  assert not (tmp_path / "s").exists()
+
+
+def test_a_window_that_reaches_behind_its_text_is_not_stored(tmp_path):
+  (tmp_path / "text").write_text("abcdefghijk" * 60)
+  setup = tiny_setup(
+    path="configs/language/decoder_shakespeare.py",
+    data__source=f"text:{tmp_path / 'text'}:window=16",
+    data__batch_size=8,
+  )
+  tapped = tap(setup, jax.jit(setup.program.init)(setup.hyper))
+  for name in ("train", "test"):
+    split = setup.splits[name]
+    y = split.read(np.arange(split.n))["y"]
+    assert (y[:-1] >= 0).all() and (y[-1] < 0).any()
+    found = part(setup, tapped, "block_0.out", split)
+    assert found.examples == split.n - 1
+    np.testing.assert_array_equal(found.read(np.arange(found.examples))["y"], y[:-1])
+
+
 def test_a_store_holds_what_is_captured_directly(run, tmp_path, capsys):
   folder, setup, _, tapped = run
   told = ["data", "activations", str(folder), "--layer", HIDDEN, "--out", str(tmp_path / "s")]
@@ -128,6 +166,9 @@ def test_layers_are_listed_and_mistakes_explained(run, tmp_path, capsys):
   ):
     assert main([*told, *flags]) == 2
     assert match in capsys.readouterr().err
+  for flags in (["--out", str(tmp_path / "a")], ["--dtype=float16"], ["--splits=test"]):
+    assert main([*told[:3], *flags]) == 2
+    assert "needs --layer LAYER" in capsys.readouterr().err
   with pytest.raises(ConfigError, match="holds no run"):
     open_run(tmp_path)
 

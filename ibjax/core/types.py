@@ -250,7 +250,8 @@ class Trained(NamedTuple):
     functions: what else the program's models can do, by name; a language model has "read" and
       "generate", see `ibjax.programs.interventions`.
     names: of the classes or tokens; () for targets.
-    folder: the run's, in which an assessor may leave a file for its page; None of a population.
+    folder: the run's, in which an assessor may leave a file for its page; None where there is none.
+    data_dir: where prepared data sets live; None for the default.
   """
 
   data: Callable[[str, str], dict[str, Any]]
@@ -268,6 +269,7 @@ class Trained(NamedTuple):
   functions: Mapping[str, Callable[..., Any]] | None = None
   names: tuple[str, ...] = ()
   folder: Any = None
+  data_dir: Any = None
 
 
 class Measurement(NamedTuple):

@@ -85,27 +85,62 @@ def of_recorded_files(paths: Iterable[pathlib.Path], record: pathlib.Path) -> di
   Raises:
     DataError: a file differs from the one recorded.
   """
+  known, now = _hashed(paths, record)
+  for path, (size, _, digest) in now.items():
+    before, _, recorded = known.get(path.name, (size, 0, digest))
+    if recorded != digest:
+      raise DataError(
+        f"{path} has {size} bytes with sha256 {digest}, but {record.name} beside it "
+        f"recorded {before} bytes with sha256 {recorded}: the file was damaged or replaced. "
+        f"Delete the folder {path.parent} and prepare the set again."
+      )
+  return _keep(known, now, record)
+
+
+def of_files(paths: Iterable[pathlib.Path], record: pathlib.Path) -> dict[str, str]:
+  """Hashes files, those that are of the recorded size and time not again.
+
+  Unlike `of_recorded_files`, `record` only saves time: what the hashes must be is known elsewhere.
+
+  Args:
+    paths: the files, all in one folder.
+    record: a json file; made when missing.
+
+  Returns:
+    File name -> 64 hex digits (sha256).
+  """
+  return _keep(*_hashed(paths, record), record)
+
+
+_Entry = tuple[int, int, str]  # size, time, sha256
+
+
+def _hashed(
+  paths: Iterable[pathlib.Path], record: pathlib.Path
+) -> tuple[dict[str, _Entry], dict[pathlib.Path, _Entry]]:
+  """What is recorded of files, by name, and what they are now."""
   try:
-    known = json.loads(record.read_text())
+    known = {name: tuple(entry) for name, entry in json.loads(record.read_text()).items()}
   except (OSError, ValueError):
     known = {}
   now = {}
   for path in sorted(paths):
     stat = path.stat()
-    size, time, digest = known.get(path.name, (None, None, None))
+    size, time, digest = known.get(path.name, (None, None, ""))
     if (size, time) != (stat.st_size, stat.st_mtime_ns):
-      found = of_file(path)
-      if digest is not None and digest != found:
-        raise DataError(
-          f"{path} has {stat.st_size} bytes with sha256 {found}, but {record.name} beside it "
-          f"recorded {size} bytes with sha256 {digest}: the file was damaged or replaced. "
-          f"Delete the folder {path.parent} and prepare the set again."
-        )
-      digest = found
-    now[path.name] = (stat.st_size, stat.st_mtime_ns, digest)
-  if {name: tuple(entry) for name, entry in known.items()} != now:
-    write_cache(record, json.dumps(now, indent=1).encode())
-  return {name: entry[2] for name, entry in now.items()}
+      digest = of_file(path)
+    now[path] = (stat.st_size, stat.st_mtime_ns, digest)
+  return known, now
+
+
+def _keep(
+  known: Mapping[str, _Entry], now: Mapping[pathlib.Path, _Entry], record: pathlib.Path
+) -> dict[str, str]:
+  """Records what files are now, where it changed; returns their hashes."""
+  named = {path.name: entry for path, entry in now.items()}
+  if known != named:
+    write_cache(record, json.dumps(named, indent=1).encode())
+  return {name: digest for name, (_, _, digest) in named.items()}
 
 
 def write_cache(path: pathlib.Path, content: bytes) -> None:

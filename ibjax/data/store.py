@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,9 @@ INDEX = "store.json"
 HASHES = "sha256.json"
 FORMAT = 1
 _READING = "readahead_buffer_size:0"
+_SHAPE = ("width", "positions", "dtype", "num_classes", "class_names")
+_KEYS = ("format", "complete", "origin", *_SHAPE, "shard_rows", "splits")
+_SHARD_KEYS = ("file", "first", "rows", "bytes", "sha256", "digest")
 
 
 class Part(NamedTuple):
@@ -53,32 +56,91 @@ def read_index(folder: pathlib.Path) -> dict[str, Any]:
       that was written.
   """
   try:
-    index = json.loads((folder / INDEX).read_text())
-    shards = [shard for split in index["splits"].values() for shard in split["shards"]]
-    complete, version = index["complete"], index["format"]
-  except (OSError, ValueError, KeyError, TypeError) as error:
+    index = parse(folder)
+  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise DataError(
       f"{folder} is not an activation store: {INDEX} is missing or damaged ({error}). Write one "
       "with `ibjax data activations RUN --layer=LAYER --out=FOLDER`, or from Python with "
       "ibjax.data.store_write.write."
     ) from None
-  if version != FORMAT:
-    raise DataError(f"{folder} has format {version}, and this version reads {FORMAT}.")
-  if not complete:
+  if index["format"] != FORMAT:
+    raise DataError(f"{folder} has format {index['format']}, and this version reads {FORMAT}.")
+  shards = all_shards(index)
+  if not index["complete"]:
     raise DataError(
       f"the activation store {folder} is not finished; it has {len(shards)} shards so far. Start "
       "the command that writes it again: it goes on from there."
     )
   for shard in shards:
-    if not whole(folder, shard):
+    if not _fits(folder, shard):
       path = folder / shard["file"]
       found = f"has {path.stat().st_size:,} bytes" if path.exists() else "is missing"
       raise DataError(
         f"shard {path} {found}, and {shard['bytes']:,} bytes were written: it was cut short or "
         "replaced. Start the command that wrote the store again: it writes that shard anew."
       )
-  fingerprint.of_recorded_files([folder / shard["file"] for shard in shards], folder / HASHES)
+  sound = intact(folder, shards)
+  for shard in shards:
+    if shard["file"] not in sound:
+      raise DataError(
+        f"shard {folder / shard['file']} is not the file that was written (sha256 "
+        f"{shard['sha256']}): it was damaged or replaced. Start the command that wrote the store "
+        "again: it writes that shard anew."
+      )
   return index
+
+
+def parse(folder: pathlib.Path) -> dict[str, Any]:
+  """Reads `store.json` as it is.
+
+  Args:
+    folder: the store, finished or not.
+
+  Returns:
+    What it holds, with every key that a store has.
+
+  Raises:
+    OSError: it cannot be read.
+    ValueError: it is no JSON.
+    KeyError: a key is missing.
+    TypeError: a part of it is of another type.
+    AttributeError: as TypeError.
+  """
+  index = json.loads((folder / INDEX).read_text())
+  needed = [(index, _KEYS + (("fingerprint",) if index["complete"] else ()))]
+  needed += [(split, ("examples", "rows", "shards")) for split in index["splits"].values()]
+  needed += [(shard, _SHARD_KEYS) for shard in all_shards(index)]
+  for part, keys in needed:
+    for key in keys:
+      part[key]  # raises where it is missing
+  return index
+
+
+def all_shards(index: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """The entries of the shards of all splits.
+
+  Args:
+    index: what `store.json` holds.
+
+  Returns:
+    A list, the splits one after another.
+  """
+  return [shard for split in index["splits"].values() for shard in split["shards"]]
+
+
+def intact(folder: pathlib.Path, shards: Sequence[Mapping[str, Any]]) -> set[str]:
+  """Tells which shards hold what was written; reads again only files that changed since.
+
+  Args:
+    folder: the store.
+    shards: their entries in the index.
+
+  Returns:
+    The names of their files.
+  """
+  there = [folder / shard["file"] for shard in shards if _fits(folder, shard)]
+  hashes = fingerprint.of_files(there, folder / HASHES)
+  return {shard["file"] for shard in shards if hashes.get(shard["file"]) == shard["sha256"]}
 
 
 def reader(folder: pathlib.Path, index: Mapping[str, Any], name: str) -> Callable[..., Arrays]:
@@ -161,16 +223,8 @@ def finite(x: np.ndarray, where: str, numbers: np.ndarray) -> np.ndarray:
   return x
 
 
-def whole(root: pathlib.Path, shard: Mapping[str, Any]) -> bool:
-  """Whether a shard is there with as many bytes as were written.
-
-  Args:
-    root: the store.
-    shard: its entry in the index.
-
-  Returns:
-    True or False; the bytes themselves are not read.
-  """
+def _fits(root: pathlib.Path, shard: Mapping[str, Any]) -> bool:
+  """Whether a shard is there with as many bytes as were written."""
   path = root / shard["file"]
   return path.is_file() and path.stat().st_size == shard["bytes"]
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,17 @@ import numpy as np
 from ibjax.core import checks, files
 from ibjax.core.errors import DataError, InputError
 from ibjax.data import fingerprint
-from ibjax.data.store import FORMAT, HASHES, INDEX, Part, finite, first_rows, whole
+from ibjax.data.store import (
+  FORMAT,
+  HASHES,
+  INDEX,
+  Part,
+  all_shards,
+  finite,
+  first_rows,
+  intact,
+  parse,
+)
 
 # Rows of their own, uncompressed: floats hardly compress, and random rows of 512 floats are read
 # 1.7 times as fast as from groups of 64.
@@ -101,23 +110,23 @@ def write(
     raise DataError(f"the splits differ in width or positions: {shapes}.")
   wanted = _index(origin, shape, dtype, num_classes, class_names, parts, shard_rows)
   index = {**_resume(root, wanted), "notes": dict(notes or {})}
+  sound = intact(root, all_shards(index))
   for name, (x, _) in firsts.items():
-    _check_same_model(root, index, name, x[0])
+    _check_same_model(root, index, name, x[0], sound)
   root.mkdir(parents=True, exist_ok=True)
   for name, part in parts.items():
     kept = {shard["first"]: shard for shard in index["splits"][name]["shards"]}
     step = max(1, index["shard_rows"] // shape.positions)
     for first in range(0, part.examples, step):
       numbers = np.arange(first, min(first + step, part.examples))
-      if first in kept and whole(root, kept[first]):
+      if first in kept and kept[first]["file"] in sound:
         continue
       x, y = _rows(part, numbers, name, origin, dtype)
       kept[first] = _write_shard(root, f"{name}-{first:09d}.array_record", first, x, y, index)
       index["splits"][name]["shards"] = [kept[start] for start in sorted(kept)]
       files.write_json(root / INDEX, index)
       report(f"{name}: {numbers[-1] + 1:,} of {part.examples:,} examples")
-  hashed = [root / s["file"] for split in index["splits"].values() for s in split["shards"]]
-  fingerprint.of_recorded_files(hashed, root / HASHES)
+  fingerprint.of_files([root / shard["file"] for shard in all_shards(index)], root / HASHES)
   index["complete"] = True
   index["fingerprint"] = _fingerprint(index)
   files.write_json(root / INDEX, index)
@@ -145,11 +154,11 @@ def _index(origin, shape, dtype, num_classes, class_names, parts, shard_rows) ->
 def _resume(root: pathlib.Path, wanted: dict[str, Any]) -> dict[str, Any]:
   """The index of the store that is there, if it is of the same origin; else the wanted one."""
   try:
-    there = json.loads((root / INDEX).read_text())
+    there = parse(root)
     splits = there["splits"]
   except FileNotFoundError:
     return wanted
-  except (ValueError, KeyError, TypeError, OSError) as error:
+  except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
     raise DataError(f"{root / INDEX} is damaged ({error}). Delete the folder {root}.") from None
   bare = {name: {k: s[k] for k in ("examples", "rows")} for name, s in splits.items()}
   new = {name: {k: s[k] for k in ("examples", "rows")} for name, s in wanted["splits"].items()}
@@ -168,10 +177,12 @@ def _resume(root: pathlib.Path, wanted: dict[str, Any]) -> dict[str, Any]:
   return {**there, "complete": False}
 
 
-def _check_same_model(root: pathlib.Path, index: Mapping[str, Any], name: str, x: np.ndarray):
+def _check_same_model(
+  root: pathlib.Path, index: Mapping[str, Any], name: str, x: np.ndarray, sound: Collection[str]
+) -> None:
   """Raises DataError unless example 0 of a store that is gone on with is what it is now."""
   shards = index["splits"][name]["shards"]
-  first = next((s for s in shards if s["first"] == 0 and whole(root, s)), None)
+  first = next((s for s in shards if s["first"] == 0 and s["file"] in sound), None)
   if first is None:
     return
   stored = first_rows(root, index, first)
@@ -229,19 +240,18 @@ def _write_shard(
     writer.close()
     with open(temporary, "rb") as written:
       os.fsync(written.fileno())
+    content = fingerprint.of_file(temporary)
     os.replace(temporary, root / file)
   except (OSError, RuntimeError) as error:
     raise DataError(f"cannot write the shard {root / file}: {error}.") from error
   finally:
     temporary.unlink(missing_ok=True)
-  size = (root / file).stat().st_size
-  # A shard that is written anew replaces what was recorded of the old one.
-  (root / HASHES).unlink(missing_ok=True)
   return {
     "file": file,
     "first": first,
     "rows": len(rows),
-    "bytes": size,
+    "bytes": (root / file).stat().st_size,
+    "sha256": content,
     "digest": f"{total % 2**256:064x}",
   }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -173,7 +174,8 @@ def _stored(trained: Trained) -> Mapping[str, Any]:
   kind, _, argument = inner(trained).partition(":")
   if kind != "activations":
     return {}
-  return store.read_index(files.locate(kind, argument.partition(":")[0], default_data_dir()))
+  places = pathlib.Path(trained.data_dir or default_data_dir())
+  return store.read_index(files.locate(kind, argument.partition(":")[0], places))
 
 
 def origin(trained: Trained, run: str, layer: str) -> Origin:

@@ -67,10 +67,17 @@ def sparse_probing(
     some = slice(examples or None)
     x, y = (part[some] for part in labelled(trained, "train", "sparse_probing"))
     x_test, y_test = (part[some] for part in labelled(trained, split, "sparse_probing"))
+    for name, found_labels in (("train", y), (split, y_test)):
+      if len(np.unique(found_labels)) < 2:
+        raise InputError(
+          f"sparse_probing: the first {len(found_labels)} examples of the split '{name}' are all "
+          "of one class: they are in order. Set examples=0 to take all."
+        )
     z, z_test = encode(trained, x).latents.tocsc(), encode(trained, x_test).latents.tocsc()
     if max(ks) > min(z.shape[1], x.shape[1]):
       raise InputError(f"sparse_probing: k={max(ks)} is more than there are latents or inputs.")
-    common = np.argsort(-np.bincount(y), kind="stable")[:classes]
+    counts = np.bincount(y)
+    common = np.argsort(-counts, kind="stable")[: min(classes, np.count_nonzero(counts))]
     sets = {"": (z, z_test), "input_": (x, x_test)}
     found: dict[str, list[float]] = {}
 

@@ -13,7 +13,7 @@ from ibjax.core import checks
 from ibjax.core.errors import ConfigError, unknown
 from ibjax.core.types import Tapped
 from ibjax.data import source as source_lib
-from ibjax.data.source import Split
+from ibjax.data.source import Source, Split
 from ibjax.data.store import Part
 from ibjax.data.store_write import write
 from ibjax.train.setup import Setup
@@ -31,18 +31,21 @@ def part(setup: Setup, tapped: Tapped, layer: str, split: Split, examples: int =
     examples: the first so many; 0 takes all.
 
   Returns:
-    A `Part`; its labels are those of the examples, where there are any.
+    A `Part`; its labels are those of the examples, where there are any. A last window that reaches
+    behind the end of a text is left out: what stands there is no token of it.
   """
+  last = split.read(np.array([split.n - 1]))["y"]
+  padded = np.issubdtype(last.dtype, np.integer) and (last < 0).any()
+  whole = split.n - 1 if padded else split.n
 
   def read(numbers: np.ndarray) -> dict[str, np.ndarray]:
     found = split.read(np.asarray(numbers))
     given = {"x": tapped.capture(as_taken(setup, found["x"]), layer)}
     if np.issubdtype(found["y"].dtype, np.integer):
-      # Tokens that do not count have label -1; of a store labels are classes.
-      given["y"] = np.maximum(found["y"], 0)
+      given["y"] = found["y"]
     return given
 
-  return Part(min(examples, split.n) if examples else split.n, read)
+  return Part(min(examples, whole) if examples else whole, read)
 
 
 def stream(of: Part, examples: int) -> Iterator[dict[str, np.ndarray]]:
@@ -93,7 +96,7 @@ def write_run(
     What `store.json` holds.
 
   Raises:
-    ConfigError: no such run, layer or split, or inputs of another shape.
+    ConfigError: no such run, layer or split, or inputs of another shape or alphabet.
     DataError: the folder holds a store of something else, or an activation is NaN or infinite.
   """
   checks.at_least("examples", examples, 0)
@@ -106,6 +109,15 @@ def write_run(
     raise ConfigError(
       f"inputs of '{source}' have shape {list(given.x_shape)}, and the model takes "
       f"{list(setup.source.x_shape)}. Name a source whose inputs have that shape."
+    )
+  if _tokens(given) != _tokens(setup.source):
+    found, wanted = (
+      of.x_dtype if _tokens(of) is None else "tokens" for of in (given, setup.source)
+    )
+    more = "of another alphabet" if found == wanted else f"({found}) where it takes {wanted}"
+    raise ConfigError(
+      f"'{source}' gives inputs {more}: numbers would stand for something else than what the model "
+      f"learned. Its own source is '{setup.source.name}'; name one of the same tokens."
     )
   there: Mapping[str, Split] = given.splits if source else setup.splits
   for name in splits:
@@ -127,3 +139,8 @@ def write_run(
     },
     report=report,
   )
+
+
+def _tokens(source: Source) -> tuple[str, ...] | None:
+  """What the numbers of a source's inputs stand for; None where they are no tokens."""
+  return source.class_names if source.x_dtype == np.int32 else None

@@ -139,6 +139,7 @@ def viewer(setup: Setup) -> Callable[[Mapping[str, Any], TrainState], Trained]:
       functions=functions,
       names=tuple(setup.source.class_names),
       open=functools.partial(open_tapped, data_dir=setup.data_dir),
+      data_dir=setup.data_dir,
     )
 
   return see

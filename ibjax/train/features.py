@@ -88,6 +88,8 @@ def features(
   """
   for name, value in dict(top=top, most=most).items():
     checks.at_least(name, value, 1)
+  for name, value in dict(examples=examples, effect_examples=effect_examples).items():
+    checks.at_least(name, value, 0)
   setup, state, step = open_run(run, data_dir)
   if setup.program.forward is None:
     raise ConfigError(f"{run} has no model with a dictionary.")
@@ -165,7 +167,7 @@ def _shown(
 
 
 def _names(trained: Trained) -> tuple[str, ...]:
-  return source_lib.load(inner(trained)).class_names
+  return source_lib.load(inner(trained), trained.data_dir).class_names
 
 
 def _truth(trained: Trained) -> np.ndarray | None:

@@ -307,7 +307,7 @@ def _finish(
     keeper.wait()
     keeper.close()
     # Every process takes part: the state may be spread over all of them.
-    found = {} if i in diverged else assessed(member.config, own)
+    found = {} if i in diverged else assessed(member.config, own, member.folder)
     if jax.process_index() == 0:
       extra: dict[str, float] = {**timing, "train_s": timing["train_s"] / len(members)}
       if i in diverged:

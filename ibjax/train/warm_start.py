@@ -8,6 +8,7 @@ schedules start anew.
 
 from __future__ import annotations
 
+import inspect
 import json
 import pathlib
 from collections.abc import Mapping
@@ -18,7 +19,10 @@ import jax.numpy as jnp
 
 from ibjax.core.config import difference
 from ibjax.core.errors import CheckpointError, ConfigError
+from ibjax.core.resolver import resolve
 from ibjax.core.types import TrainState, Tree
+from ibjax.data import source as source_lib
+from ibjax.programs import hyper as hyper_lib
 from ibjax.train.checkpoint import Checkpoints
 from ibjax.train.setup import Setup, build
 
@@ -107,19 +111,29 @@ def _abstract(
   setup: Setup, config: Mapping[str, Any], source: pathlib.Path, told: str
 ) -> TrainState:
   """The shapes of the state that a run left: those of the run to start, or of its bare decoder."""
-  sites = config.get("sites")
-  if not sites:
+  if "sites" not in config:
     return setup.solo
   old = json.loads((source / "manifest.json").read_text())["config"]
-  if "sites" not in old or old["sites"]:
+  if "sites" not in old:
     return setup.solo
-  bare = build(old, setup.data_dir, list(setup.mesh.devices.flat)).solo
-  found, wanted = (
-    jax.tree.map(lambda leaf: leaf.shape, solo.params["decoder"]) for solo in (bare, setup.solo)
-  )
-  if found != wanted:
-    lines = difference({"decoder": old["decoder"]}, {"decoder": config["decoder"]})
+  # Shapes do not tell: heads of another number, or another alphabet of the same size, fit as well.
+  lines = difference({"decoder": _decoder(old)}, {"decoder": _decoder(config)})
+  before, after = old["data"]["source"], config["data"]["source"]
+  if before != after:
+    if source_lib.load(before, setup.data_dir).class_names != setup.source.class_names:
+      lines.append(f"data.source: {before} -> {after}, whose tokens stand for something else")
+  if lines:
     raise ConfigError(
       f"{told} is a run of another decoder, or of other tokens:\n  " + "\n  ".join(lines)
     )
-  return bare
+  if old["sites"] or not config["sites"]:
+    return setup.solo
+  return build(old, setup.data_dir, list(setup.mesh.devices.flat)).solo
+
+
+def _decoder(config: Mapping[str, Any]) -> dict[str, Any]:
+  """What a config's decoder computes, defaults and all; its compute type only rounds otherwise."""
+  section = hyper_lib.section(config, "decoder", {})
+  parameters = inspect.signature(resolve(section["fn"])).parameters
+  whole = {name: parameter.default for name, parameter in parameters.items()} | section
+  return {name: value for name, value in whole.items() if name not in ("dtype", "out")}

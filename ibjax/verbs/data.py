@@ -112,6 +112,17 @@ def _activations(subverb: str, argv: list[str]) -> None:
 
   options = _parse(subverb, argv, named=True)
   if not options.layer:
+    # --step says which checkpoint's layers are listed; all else is of a store.
+    stray = [
+      f"--{name}"
+      for name, (_, default) in _STORING.items()
+      if name != "step" and getattr(options, name) != default
+    ]
+    if stray:
+      raise ConfigError(
+        f"`ibjax data activations` with {', '.join(stray)} needs --layer LAYER, whose activations "
+        "are stored; with RUN alone it lists the layers."
+      )
     setup, state, _ = open_run(options.name, options.data_dir, options.step)
     print("\n".join(tap(setup, state).layers))
     return

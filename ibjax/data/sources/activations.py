@@ -105,6 +105,7 @@ def live(
       rows, _live_reader(part, shape[0], f"{name}/{split}"), 4 * rows * shape[1]
     )
   told = {**{key: str(value) for key, value in origin.items()}, "shape": str(shape)}
+  told |= {f"split.{split}": str(of.n) for split, of in splits.items()}
   train = splits.get("train")
   train_labels = np.zeros(0 if train is None else train.n, np.int32)
   if num_classes and train is not None:

@@ -29,7 +29,7 @@ def load(argument: str, data_dir: pathlib.Path) -> Source:
     A `Source`; the kept classes are 0, 1, ... in rising order.
 
   Raises:
-    ConfigError: no source, no such class, or a source of real-valued targets.
+    ConfigError: no source, no such class, or a source of tokens or of real-valued targets.
     DataError: a split has no example of these classes, or what the inner source raises.
 
   Example:
@@ -41,6 +41,11 @@ def load(argument: str, data_dir: pathlib.Path) -> Source:
   whole = source_lib.load(name, data_dir)
   if whole.target_dim:
     raise ConfigError(f"classes:{argument}: '{name}' has real-valued targets, not classes.")
+  if any(part.read(np.zeros(1, np.int64))["y"].ndim != 1 for part in whole.splits.values()):
+    raise ConfigError(
+      f"classes:{argument}: '{name}' has a label at every position, not one of each example; a "
+      "source of tokens cannot be cut by them."
+    )
   kept = _numbers(argument, chosen, whole.num_classes)
   new = np.full(whole.num_classes, -1, np.int32)
   new[kept] = np.arange(len(kept))
@@ -85,9 +90,10 @@ def _numbers(argument: str, text: str, count: int) -> list[int]:
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", item)
     if match is None:
       raise ConfigError(f"classes:{argument}: '{item}' is no class or range; write e.g. 0-3,7.")
-    found |= set(range(int(match[1]), int(match[2] or match[1]) + 1))
-  if not found or max(found) >= count:
-    raise ConfigError(
-      f"classes:{argument}: classes {text} are asked for, and there are 0..{count - 1}."
-    )
+    first, last = int(match[1]), int(match[2] or match[1])
+    if not first <= last < count:
+      raise ConfigError(
+        f"classes:{argument}: classes {item} are asked for, and there are 0..{count - 1}."
+      )
+    found |= set(range(first, last + 1))
   return sorted(found)

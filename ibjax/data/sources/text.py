@@ -62,6 +62,8 @@ def load(argument: str, data_dir: pathlib.Path) -> Source:
       )
   strides = {split: window for split in parts} | {"train": int(values["stride"]) or window}
   splits = {split: windows(part, window, strides[split]) for split, part in parts.items()}
+  # Numbers alone would be the same of "ab cd" and "bc de".
+  numbers = fingerprint.of_arrays({s: (p, np.array(strides[s])) for s, p in parts.items()})
   return Source(
     name=f"text:{argument}",
     splits={split: Split(n, read, nbytes) for split, (n, read, nbytes) in splits.items()},
@@ -69,7 +71,7 @@ def load(argument: str, data_dir: pathlib.Path) -> Source:
     x_dtype=np.dtype(np.int32),
     num_classes=len(names),
     class_names=names,
-    fingerprint=fingerprint.of_arrays({s: (p, np.array(strides[s])) for s, p in parts.items()}),
+    fingerprint=fingerprint.combine({"numbers": numbers, "alphabet": "".join(names)}),
     train_labels=parts["train"],
   )
 
