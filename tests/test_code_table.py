@@ -15,7 +15,9 @@ NAMES = ("a", "b", "<", "\n")
 
 def known_model(folder, rows=6, window=20):
   """Code c fires at token c, and the model then says c + 1, whatever the token: as it is told."""
-  x = np.resize(np.arange(4), (rows, window)).astype(np.int32)
+  x = np.resize(np.arange(4), (rows + 1, window)).astype(np.int32)
+  y = (x + 1) % 4
+  x[rows, 1:], y[rows] = 0, -1  # the text ends there
 
   def state(tokens, on):
     here = np.array(tokens)[:, :, None, None]
@@ -37,7 +39,7 @@ def known_model(folder, rows=6, window=20):
     return tokens
 
   return Trained(
-    data=lambda name, split: {"x": x},
+    data=lambda name, split: {"x": x, "y": y},
     forward=None,
     gradient=None,
     value_range=None,
@@ -53,7 +55,7 @@ def known_model(folder, rows=6, window=20):
 
 
 def test_codes_of_a_known_model_are_told_and_shown(tmp_path):
-  found = code_table(rows=3, windows=6, length=14)(known_model(tmp_path))
+  found = code_table(rows=3, windows=9, length=14)(known_model(tmp_path))
   assert found["token_purity"] == found["next_purity"] == 1.0
   assert found["used_frac"] == 0.5
   assert found["js_before_nats"] > 0.2 and found["js_after_nats"] < 1e-6

@@ -81,7 +81,9 @@ def code_table(
   def assess(trained: Trained) -> dict[str, float]:
     assert trained.functions is not None
     read = trained.functions["read"]
-    x = np.asarray(trained.data("", split)["x"])[:windows]
+    data = trained.data("", split)
+    # Without a last window that is filled up behind the end of the text.
+    x = np.asarray(data["x"])[(np.asarray(data["y"]) >= 0).all(axis=1)][:windows]
     if x[:, 1:].size < 2:
       raise InputError(f"code_table needs two tokens that another follows; x is {list(x.shape)}.")
     found = read(x)
