@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ibjax.core import checks
+from ibjax.core.errors import InputError
 from ibjax.core.types import Case, Model
 
 Array = jax.Array
@@ -43,7 +44,12 @@ def identity(out: int = 1024, dtype: str = "float32") -> Model:
 
   def flat(x: Array) -> Array:
     x = x.reshape(x.shape[0], -1)
-    checks.shape("the input of models.identity", x, (None, out))
+    if x.shape[1] != out:
+      raise InputError(
+        f"the identity is given {x.shape[1]} numbers an example, and {out} are wanted behind it. "
+        f"Set the width of the bottleneck, config.bottleneck.dim, to {x.shape[1]}, or take other "
+        "data."
+      )
     return x.astype(jnp.dtype(dtype))
 
   def init(key, x):
