@@ -1,6 +1,7 @@
 """The real binary, as a person uses it."""
 
 import json
+import math
 import subprocess
 import sys
 
@@ -243,6 +244,13 @@ def test_every_config_trains_in_its_smoke_form(path, tmp_path):
     assert row["accuracy_frac"] > 0.2
   elif "gap_nats" in row:  # networks of several samples: they learn, and have a gap
     assert row["test_err_frac"] < 0.7 and row["gap_nats"] > 0
+  elif "test/bits_per_token" in row:  # walks over 10 states of 2 successors, in 11 tokens
+    assert 0.5 < row["test/bits_per_token"] < 2.5 < math.log2(11)
+  elif "teacher_nll_nats" in row:  # a cache made smaller: at full rank nothing is lost
+    assert row["teacher_nll_nats"] < 2.0 < math.log(11)
+    assert row["latent_8_8_nll_nats"] == pytest.approx(row["teacher_nll_nats"], abs=1e-3)
+  elif "width_4_logit_rank" in row:  # a decoder 4 wide has logits of rank 4
+    assert row["width_4_logit_rank"] == 4 and row["width_4_nll_nats"] < math.log(11)
   elif "code/usage_frac" in row:  # a discrete code: symbols that are used, and say something
     assert row["code/usage_frac"] > 0.3
     assert 2.0 < row["code/entropy_bits"] <= row["code/stored_bits"]

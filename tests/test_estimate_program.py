@@ -231,7 +231,7 @@ def test_what_does_not_fit_a_measuring_run_is_refused(tmp_path, capsys):
   assert run(tmp_path / "population", "--population=seed=0,1") == 2
   assert "measures" in capsys.readouterr().err
   assert main(["eval", f"--workdir={tmp_path / 'run'}"]) == 2
-  assert "nothing to evaluate" in capsys.readouterr().err
+  assert "has no model to look at" in capsys.readouterr().err
 
 
 def test_dry_run_names_the_parts_and_writes_nothing(tmp_path, capsys):

@@ -24,6 +24,7 @@ def get_config(argument: str = ""):
   c = base.defaults()
   c.data.source = f"autoencode:classes:0-7:{features}"
   c.data.batch_size = 240
+  c.data.value_range = (0.0, 1.0)  # of images: as their targets are
   c.encoder = dict(fn="ibjax.models.identity:identity")
   c.decoder = dict(fn="ibjax.models.identity:identity")
   c.bottleneck = dict(
@@ -52,8 +53,8 @@ def get_config(argument: str = ""):
     c.bottleneck.latents = 4096
   if variant == "smoke":
     c.bottleneck.latents = 128
-    c.train.duration = "3 epochs"
-    c.eval.every = "3 epochs"
-    c.checkpoint.every = "3 epochs"
+    c.train.duration = "10 epochs"
+    c.eval.every = "10 epochs"
+    c.checkpoint.every = "10 epochs"
     c.train.log_every = "1 epochs"
   return c
