@@ -2,8 +2,9 @@
 
 Sources: Gao et al. 2024 (arXiv:2406.04093), the auxiliary loss of the k largest dead latents;
 arXiv:2411.02124, its extension to latents that are too rare, after the abstract;
-ghost gradients of the Anthropic interpretability team's update of January 2024; resampling of
-Bricken et al. 2023, "Towards monosemanticity". The last two as recalled from these reports.
+ghost gradients of Jermyn and Templeton 2024 (Transformer Circuits, updates of January 2024);
+resampling of Bricken et al. 2023, "Towards monosemanticity". The last two as recalled from these
+reports.
 """
 
 from __future__ import annotations
