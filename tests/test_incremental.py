@@ -150,7 +150,7 @@ def test_methods_without_keys_train_on_the_same_examples():
     (dict(unlabelled__source="digits"), r"has inputs \[8, 8, 1\].*from one encoder"),
     (dict(unlabelled__steps=7), "key_steps=1000, and config.unlabelled.steps=7"),
     (dict(training__rehearsal=-1), "config.training.rehearsal is -1"),
-    (dict(recipe__bottleneck__width=3), r"has shape \[200, 2\], expected \[any, 3\]"),
+    (dict(recipe__bottleneck__width=3), "given 2 numbers an example, and 3 are wanted"),
     (dict(recipe__bottleneck__top_k=21), "top_k=21 keys cannot be fetched of 20"),
     (dict(data__tasks="toy:sine"), "real-valued targets"),
     (dict(data__tasks="eight_gaussians:n=12"), "n=12 must be a multiple of 8"),
