@@ -89,7 +89,7 @@ class Loop:
 
 
 class Worker:
-  """The process that runs PyTorch."""
+  """The process that runs another library."""
 
   def __init__(
     self, python: pathlib.Path, problem: pathlib.Path, *more: str, script: str = "torch_worker.py"
@@ -108,7 +108,7 @@ class Worker:
   def _read(self) -> dict[str, Any]:
     line = self.process.stdout.readline()
     if not line:
-      raise fail("the PyTorch process ended; its message is above.")
+      raise fail("another library's process ended; its message is above.")
     return json.loads(line)
 
   def ask(self, **command: Any) -> dict[str, Any]:

@@ -16,14 +16,11 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import os
 import pathlib
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait do not spin
@@ -37,39 +34,6 @@ from common import say
 from ibjax.bottlenecks.vq import vq
 
 VECTORS, WIDTH, CODES = 16_384, 64, 1_024
-
-
-class Worker:
-  """The process of another library."""
-
-  def __init__(self, python: str, library: str, problem: pathlib.Path):
-    script = pathlib.Path(__file__).with_name("vq_worker.py")
-    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    self.process = subprocess.Popen(
-      [python, str(script), library, str(problem)],
-      env=env,
-      text=True,
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-    )
-    self.about = self._read()
-
-  def _read(self) -> dict[str, Any]:
-    line = self.process.stdout.readline()
-    if not line:
-      raise common.fail("another library's process ended; its message is above.")
-    return json.loads(line)
-
-  def run(self, name: str, steps: int) -> float:
-    """Makes that many steps; returns seconds."""
-    self.process.stdin.write(json.dumps({"name": name, "steps": steps}) + "\n")
-    self.process.stdin.flush()
-    return self._read()["seconds"]
-
-  def close(self) -> None:
-    """Ends the process."""
-    self.process.stdin.close()
-    self.process.wait(60)
 
 
 def ours(x: np.ndarray, gradient: str) -> Callable[[int], float]:
@@ -121,7 +85,7 @@ def main() -> None:
       if not python:
         say(f"{library}: no environment given; left out")
         continue
-      worker = Worker(python, library, problem)
+      worker = common.Worker(pathlib.Path(python), problem, library, script="vq_worker.py")
       workers.append(worker)
       called = {"lucidrains": "vector-quantize-pytorch", "haiku": "dm-haiku"}[library]
       versions.append(f"{called} {worker.about['version']}")

@@ -1,7 +1,7 @@
 """Another library's vector quantiser: a process that runs on request, one JSON line each way.
 
-It runs in an environment of its own and imports nothing of ibjax. The first argument says which
-library, the second is an .npz file with "x" [n, d] and "codes". Commands on standard input:
+It runs in an environment of its own and imports nothing of ibjax. The first argument is an .npz
+file with "x" [n, d] and "codes", the second says which library. Commands on standard input:
 
   {"do": "run", "name": "EMA, rotation", "steps": 3} -> {"seconds": 0.8}
 
@@ -79,8 +79,8 @@ LIBRARIES = {"lucidrains": (lucidrains, "vector-quantize-pytorch"), "haiku": (ha
 
 def main():
   """Answers commands until standard input ends."""
-  build, package = LIBRARIES[sys.argv[1]]
-  with np.load(sys.argv[2]) as file:
+  build, package = LIBRARIES[sys.argv[2]]
+  with np.load(sys.argv[1]) as file:
     runs = build(file["x"], int(file["codes"]))
   print(json.dumps({"names": list(runs), "version": importlib.metadata.version(package)}))
   sys.stdout.flush()
